@@ -1,0 +1,263 @@
+/**
+ * The native surface, declared once: every method of the addon in the order of `native/addon/addon.cpp`. No policy here and no
+ * defaults; the friendly nouns are in `model/`. Sizes are in elements unless the name ends in `Bytes`; positions count from 0.
+ */
+
+/** Storage types of a weight, by the names that GGUF and safetensors use. Block layouts: `native/core/blocks.h`. */
+export type DType =
+  | "F32"
+  | "F16"
+  | "BF16"
+  | "Q4_0"
+  | "Q4_1"
+  | "Q5_0"
+  | "Q5_1"
+  | "Q8_0"
+  | "Q2_K"
+  | "Q3_K"
+  | "Q4_K"
+  | "Q5_K"
+  | "Q6_K"
+  | "IQ1_S"
+  | "IQ1_M"
+  | "IQ2_XXS"
+  | "IQ2_XS"
+  | "IQ2_S"
+  | "IQ3_XXS"
+  | "IQ3_S"
+  | "IQ4_NL"
+  | "IQ4_XS"
+  | "TQ1_0"
+  | "TQ2_0"
+  | "MXFP4"
+  | "NVFP4";
+
+/** One matrix (or vector: rows 1) in a file. `cols` is the input width, contiguous; rows are output neurons. */
+export interface PlanTensor {
+  /**
+   * What the tensor is: `embed`, `final_norm`, `head` (absent: tied to `embed`), and with the prefix `layers.N.`:
+   * `attn_norm q q_bias k k_bias v v_bias o ffn_norm`, dense layers `gate up down`, MoE layers `router experts.E.gate
+   * experts.E.up experts.E.down`, with a shared expert also `shared.gate shared.up shared.down shared_gate`.
+   */
+  role: string;
+  /** Name in the file, for messages. */
+  name: string;
+  /** Index into `LoadPlan.files`. */
+  file: number;
+  /** Bytes from the start of the file; no alignment is promised. */
+  offset: number;
+  dtype: DType;
+  rows: number;
+  cols: number;
+}
+
+/** Hyper-parameters as the forward pass needs them; names as in Hugging Face configs. */
+export interface PlanConfig {
+  /** `qwen2_moe`, `mixtral`, `llama` or `qwen2`: for messages only, the flags below decide. */
+  architecture: string;
+  numLayers: number;
+  hiddenSize: number;
+  /** Width of a dense layer's FFN; 0 where there is none. */
+  intermediateSize: number;
+  numAttentionHeads: number;
+  numKeyValueHeads: number;
+  headDim: number;
+  vocabSize: number;
+  rmsNormEps: number;
+  /** Longest sequence, in tokens. */
+  maxContext: number;
+  /** "half": pairs (i, i + headDim/2); "interleaved": pairs (2i, 2i + 1), as in GGUF files of architecture `llama`. */
+  ropeLayout: "half" | "interleaved";
+  /** Angle per position of each pair, after YaRN, rounded to float32. [headDim / 2] */
+  ropeInvFreq: Float32Array;
+  /** Factor on cos and sin (YaRN's attention factor); 1 without scaling. */
+  ropeAttentionFactor: number;
+  /** 1 for a mixture-of-experts layer, 0 for a dense one. [numLayers] */
+  isMoeLayer: Uint8Array;
+  /** Routed experts; 0 in a dense model. */
+  numExperts: number;
+  numExpertsPerToken: number;
+  normTopkProb: boolean;
+  moeIntermediateSize: number;
+  /** Width of the shared expert; 0 where there is none. */
+  sharedExpertIntermediateSize: number;
+}
+
+/** A checked description of a model: all that native code needs, no text left to parse. */
+export interface LoadPlan {
+  config: PlanConfig;
+  /** Absolute paths. */
+  files: string[];
+  tensors: PlanTensor[];
+}
+
+/** One declared change to routing, compiled from `router/interventions.ts`. Unused fields are absent. */
+export interface RouteRule {
+  kind: "zero" | "mask" | "swap" | "bias" | "force" | "top-k" | "replay";
+  /** Global layer numbers. */
+  layers: Int32Array;
+  /** zero, mask, force. */
+  experts?: Int32Array;
+  /** zero: also the shared expert. */
+  shared?: boolean;
+  /** bias: one number per expert. [numExperts] */
+  bias?: Float32Array;
+  /** swap. */
+  from?: number;
+  to?: number;
+  /** top-k. */
+  k?: number;
+  /** replay: recorded ids, and recorded weights if those are to be applied. [positions, layers.length, k] */
+  routeExperts?: Uint16Array;
+  routeWeights?: Float32Array;
+  /** replay: absolute position of the first recorded row, and the recorded k. */
+  routeStart?: number;
+  routeK?: number;
+  /** Scope: positions [start, end), origin 0 prompt / 1 generated, segment labels. Absent: everywhere. */
+  positionStart?: number;
+  positionEnd?: number;
+  origin?: 0 | 1;
+  segments?: Int32Array;
+}
+
+/** How the next token is drawn from a row of logits. Applied in this order. */
+export interface SampleSpec {
+  /** > 1 makes tokens of `penaltyTokens` less likely (Keskar et al. 2019, as in transformers). 1: off. */
+  repetitionPenalty: number;
+  /** Subtracted once / per occurrence of a generated token (OpenAI). 0: off. */
+  presencePenalty: number;
+  frequencyPenalty: number;
+  /** Tokens so far: prompt and generated for the repetition penalty; from `generatedStart` on for presence and frequency. */
+  penaltyTokens: Int32Array;
+  generatedStart: number;
+  /** Bit t of this mask allows token t. [ceil(vocabSize / 32)] Absent: all allowed. */
+  allowedTokens?: Uint32Array;
+  /** 0: greedy, ties to the lower id. */
+  temperature: number;
+  /** 0: off. */
+  topK: number;
+  /** 1: off. */
+  topP: number;
+  /** 0: off. */
+  minP: number;
+  /** The random number depends on (seed, stream, position) alone, so the batch does not matter. */
+  seed: number;
+  stream: number;
+}
+
+/** What is computed from the final hidden states of a segment's rows. */
+export type HeadSpec =
+  | { kind: "none" }
+  /** Full logits of the last row or of all rows. */
+  | { kind: "logits"; rows: "last" | "all" }
+  /** log p(targets[i]) given the rows up to i, and whether it is the argmax; -1 skips a row. [tokenIds.length] */
+  | { kind: "targets"; targets: Int32Array }
+  /** The n most likely tokens of the last row or of all rows, with log-probabilities. */
+  | { kind: "top"; rows: "last" | "all"; n: number }
+  /** One token drawn from the last row, its log-probability under the unmodified softmax. */
+  | { kind: "sample"; spec: SampleSpec };
+
+/** Tokens that are appended to one sequence in a step. */
+export interface StepSegment {
+  sequence: number;
+  tokenIds: Int32Array;
+  /** 0 prompt, 1 generated: what the tokens are, however they are computed. */
+  origin: 0 | 1;
+  /** Label of the part of the text that these tokens belong to; meaning is the caller's. */
+  segment: number;
+  head: HeadSpec;
+}
+
+export type CaptureLevel = "counts" | "topk" | "logits" | "hidden";
+
+export interface StepRequest {
+  segments: StepSegment[];
+  capture: CaptureLevel;
+}
+
+/** What the router did in a step. Row r is the r-th token of the request, segments one after another. */
+export interface StepTrace {
+  /** Rows, MoE layers, experts per token in each row-layer, experts. */
+  rows: number;
+  numMoeLayers: number;
+  topK: number;
+  numExperts: number;
+  /** Slots in descending z'; 65535 where a top-k intervention left a slot empty. [rows, numMoeLayers, topK] */
+  topkExperts: Uint16Array;
+  /** As applied. [rows, numMoeLayers, topK] */
+  topkWeights: Float32Array;
+  /** After the sigmoid; empty without a shared expert. [rows, numMoeLayers] */
+  sharedGate: Float32Array;
+  /** z'_(k) - z'_(k+1); +inf where all experts are chosen. [rows, numMoeLayers] */
+  margin: Float32Array;
+  /** 1 where an intervention acted. [rows, numMoeLayers] */
+  intervened: Uint8Array;
+  /** Raw z; empty below level `logits`. [rows, numMoeLayers, numExperts] */
+  routerLogits: Float32Array;
+  /** Residual stream after each layer; empty below level `hidden`. [numLayers, rows, hiddenSize] */
+  hidden: Float32Array;
+}
+
+/** Outputs of a step, concatenated over segments in order; a segment that asked for nothing adds nothing. */
+export interface StepResult {
+  /** [logit rows, vocabSize] */
+  logits: Float32Array;
+  /** One per row of `targets` segments (NaN where skipped), and one per `sample` segment. */
+  logprobs: Float32Array;
+  isGreedy: Uint8Array;
+  /** [top rows, n] */
+  topIds: Int32Array;
+  topLogprobs: Float32Array;
+  sampledIds: Int32Array;
+  /** Absent at level `counts`. */
+  trace?: StepTrace;
+}
+
+/** Set from any thread; long native calls poll it and end with code ABORTED. */
+export interface CancelFlag {
+  set(): void;
+}
+
+/** Sequences with their KV cache on one model. One step runs at a time. */
+export interface NativeSession {
+  /** A new empty sequence; its rules are part of its identity and cannot change. */
+  createSequence(rules: RouteRule[]): number;
+  /** A new sequence with the first `length` positions of another, sharing its cache pages. */
+  forkSequence(sequence: number, length: number, rules: RouteRule[]): number;
+  /** Forgets the positions from `length` on. */
+  truncateSequence(sequence: number, length: number): void;
+  sequenceLength(sequence: number): number;
+  releaseSequence(sequence: number): void;
+  step(
+    request: StepRequest,
+    cancel: CancelFlag | null,
+    onProgress: ((rowsDone: number) => void) | null,
+  ): Promise<StepResult>;
+  /** Assignments computed so far. [numMoeLayers, numExperts] */
+  expertCounts(): Float64Array;
+  kvCacheBytes(): number;
+  dispose(): void;
+}
+
+export interface NativeModel {
+  /** `chunkRows`: rows that are computed at once; the workspace grows with it, the bits do not depend on it. */
+  createSession(options: { cacheType: "f32" | "bf16"; chunkRows: number }): NativeSession;
+  /** Bytes of weights that stay mapped, and bytes that were copied (norms, biases, routers). */
+  mappedBytes(): number;
+  copiedBytes(): number;
+  dispose(): void;
+}
+
+export interface NativeAddon {
+  /** Instruction set that the kernels use on this machine, e.g. "avx512", "avx2", "portable", "neon". */
+  instructionSet(): string;
+  /** Cores that this process may use (affinity and cgroup limits). */
+  availableCores(): number;
+  CancelFlag: new () => CancelFlag;
+  /** Maps the files, checks every tensor against the config, and returns a model that is ready to run. */
+  loadModel(plan: LoadPlan, options: { threads: number }, cancel: CancelFlag | null): Promise<NativeModel>;
+  /** Elements per block and bytes per block of a storage type. */
+  blockShape(dtype: DType): { elements: number; bytes: number };
+  /** Dequantises whole blocks. */
+  dequantize(dtype: DType, blocks: Uint8Array): Float32Array;
+}
