@@ -1,0 +1,85 @@
+/** The native core: configures and builds native/ with CMake, only when a source or a setting changed. */
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { digestOf, filesUnder, isCurrent, writeStamp } from "./stamp.mjs";
+import { runStep } from "./step.mjs";
+import { findToolchain } from "./toolchain.mjs";
+
+const INPUTS = /^CMakeLists\.txt$|\.(cpp|h|inc|cu|cuh)$/;
+
+/** Build folder of a set of sanitizers ("" for the ordinary build), relative to the project. */
+export function buildFolder(sanitize) {
+  if (sanitize === "") return path.join("native", "build");
+  return path.join("native", sanitize.includes("thread") ? "build-tsan" : "build-asan");
+}
+
+/** Names of the native test executables, in order. */
+export function nativeTestNames(root) {
+  return filesUnder(path.join(root, "native", "test"), (name) => name.endsWith("_test.cpp")).map((file) =>
+    path.basename(file, ".cpp"),
+  );
+}
+
+/** A build folder that was configured for another place, compiler or generator cannot be used again. */
+function removeForeignBuild(folder, root, tools) {
+  const cache = path.join(folder, "CMakeCache.txt");
+  if (!fs.existsSync(cache)) return;
+  const values = new Map();
+  for (const line of fs.readFileSync(cache, "utf8").split("\n")) {
+    const match = /^(CMAKE_HOME_DIRECTORY|CMAKE_GENERATOR|MOESCOPE_COMPILER):[A-Z]+=(.*)$/.exec(line);
+    if (match !== null) values.set(match[1], match[2]);
+  }
+  const isOurs =
+    values.get("CMAKE_HOME_DIRECTORY") === path.join(root, "native") &&
+    values.get("CMAKE_GENERATOR") === tools.generator &&
+    values.get("MOESCOPE_COMPILER") === tools.compiler;
+  if (!isOurs) fs.rmSync(folder, { recursive: true });
+}
+
+/** Builds where needed; true if it had to. `sanitize`: "", "address,undefined" or "thread". */
+export async function ensureNative(root, logs, sanitize) {
+  const folder = path.join(root, buildFolder(sanitize));
+  const sources = filesUnder(
+    path.join(root, "native"),
+    (name) => INPUTS.test(name),
+    (name) => name.startsWith("build"),
+  );
+  const headers = ["node-addon-api", "node-api-headers"].map((name) =>
+    path.join(root, "node_modules", name, "package.json"),
+  );
+  const digest = digestOf(
+    [...sources, ...headers],
+    [process.env.CXX ?? "", process.env.CXXFLAGS ?? "", os.arch(), sanitize],
+  );
+  const outputs = nativeTestNames(root).map((name) => path.join(folder, "test", name));
+  const hasAddon = sources.some((file) => path.dirname(file) === path.join(root, "native", "addon"));
+  if (hasAddon && sanitize === "") outputs.push(path.join(folder, "moescope.node"));
+  const stamp = path.join(folder, ".stamp");
+  if (isCurrent(stamp, digest, outputs)) return false;
+
+  const tools = await findToolchain(root, logs);
+  removeForeignBuild(folder, root, tools);
+  const name = path.basename(folder);
+  await runStep(
+    `native configure (${tools.generator}, ${tools.compiler}${sanitize && `, ${sanitize}`})`,
+    tools.cmake,
+    [
+      ...["-S", path.join(root, "native"), "-B", folder, "-G", tools.generator],
+      `-DCMAKE_MAKE_PROGRAM=${tools.program}`,
+      `-DCMAKE_CXX_COMPILER=${tools.compiler}`,
+      `-DMOESCOPE_COMPILER:STRING=${tools.compiler}`,
+      `-DSANITIZE=${sanitize}`,
+      "--no-warn-unused-cli",
+    ],
+    { cwd: root, logFile: path.join(logs, `${name}-configure.log`) },
+  );
+  const cores = String(os.availableParallelism?.() ?? os.cpus().length);
+  await runStep(`native build (${cores} cores)`, tools.cmake, ["--build", folder, "--parallel", cores], {
+    cwd: root,
+    logFile: path.join(logs, `${name}.log`),
+    explain: () => "The native sources do not compile.",
+  });
+  writeStamp(stamp, digest);
+  return true;
+}
