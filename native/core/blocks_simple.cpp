@@ -1,0 +1,71 @@
+// Plain floats, and blocks of 32 with one scale.
+#include "core/blocks_rows.h"
+
+namespace moescope::rows {
+namespace {
+
+// decode(nibble, i) for the 32 nibbles of 16 bytes, in the order of the elements.
+template <typename Decode>
+inline void each_nibble(const uint8_t* packed, float* __restrict values, Decode decode) {
+  for (int i = 0; i < 16; ++i) values[i] = decode(packed[i] & 15, i);
+  for (int i = 0; i < 16; ++i) values[16 + i] = decode(packed[i] >> 4, 16 + i);
+}
+
+inline int fifth_bit(uint32_t high, int i) { return static_cast<int>((high >> i) & 1u) << 4; }
+
+}  // namespace
+
+void f32(const uint8_t* blocks, float* values, int64_t count) {
+  if (count > 0) std::memcpy(values, blocks, static_cast<size_t>(count) * sizeof(float));
+}
+
+void f16(const uint8_t* blocks, float* __restrict values, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) values[i] = load_half(blocks + 2 * i);
+}
+
+void bf16(const uint8_t* blocks, float* __restrict values, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) values[i] = bf16_to_float(load<uint16_t>(blocks + 2 * i));
+}
+
+void q4_0(const uint8_t* blocks, float* values, int64_t count) {
+  each_block<DType::Q4_0>(blocks, values, count, [](const uint8_t* block, float* y) {
+    const float d = load_half(block);
+    each_nibble(block + 2, y, [d](int n, int) { return d * static_cast<float>(n - 8); });
+  });
+}
+
+void q4_1(const uint8_t* blocks, float* values, int64_t count) {
+  each_block<DType::Q4_1>(blocks, values, count, [](const uint8_t* block, float* y) {
+    const float d = load_half(block);
+    const float m = load_half(block + 2);
+    each_nibble(block + 4, y, [d, m](int n, int) { return d * static_cast<float>(n) + m; });
+  });
+}
+
+void q5_0(const uint8_t* blocks, float* values, int64_t count) {
+  each_block<DType::Q5_0>(blocks, values, count, [](const uint8_t* block, float* y) {
+    const float d = load_half(block);
+    const uint32_t high = load<uint32_t>(block + 2);
+    each_nibble(block + 6, y,
+                [d, high](int n, int i) { return d * static_cast<float>((n | fifth_bit(high, i)) - 16); });
+  });
+}
+
+void q5_1(const uint8_t* blocks, float* values, int64_t count) {
+  each_block<DType::Q5_1>(blocks, values, count, [](const uint8_t* block, float* y) {
+    const float d = load_half(block);
+    const float m = load_half(block + 2);
+    const uint32_t high = load<uint32_t>(block + 4);
+    each_nibble(block + 8, y,
+                [d, m, high](int n, int i) { return d * static_cast<float>(n | fifth_bit(high, i)) + m; });
+  });
+}
+
+void q8_0(const uint8_t* blocks, float* values, int64_t count) {
+  each_block<DType::Q8_0>(blocks, values, count, [](const uint8_t* block, float* __restrict y) {
+    const float d = load_half(block);
+    for (int i = 0; i < 32; ++i) y[i] = d * static_cast<float>(static_cast<int8_t>(block[2 + i]));
+  });
+}
+
+}  // namespace moescope::rows
