@@ -78,7 +78,7 @@ export async function ensureNative(root, logs, sanitize) {
   await runStep(`native build (${cores} cores)`, tools.cmake, ["--build", folder, "--parallel", cores], {
     cwd: root,
     logFile: path.join(logs, `${name}.log`),
-    explain: () => "The native sources do not compile.",
+    failure: "The native sources do not compile.",
   });
   writeStamp(stamp, digest);
   return true;

@@ -35,9 +35,10 @@ function tellingPart(output) {
 
 /**
  * Runs `command`, shows `label`, the command's own counter and the time, and resolves with the output.
- * A failure becomes a SetupError: the end of the log, then one sentence (`explain(output)` where it knows better) and the log's path.
+ * A failure becomes a SetupError with one sentence and the log's path: `explain(output)` where that knows the cause, else `failure`
+ * after the telling part of the output.
  */
-export function runStep(label, command, args, { cwd, logFile, env = {}, explain = () => undefined }) {
+export function runStep(label, command, args, { cwd, logFile, env = {}, failure, explain = () => undefined }) {
   fs.mkdirSync(path.dirname(logFile), { recursive: true });
   const log = fs.createWriteStream(logFile);
   const started = Date.now();
@@ -62,6 +63,7 @@ export function runStep(label, command, args, { cwd, logFile, env = {}, explain 
 
   return new Promise((resolve, reject) => {
     const finish = (sentence) => {
+      child.removeAllListeners();
       clearInterval(timer);
       log.end();
       if (isTerminal) process.stderr.write("\r\x1b[K");
@@ -70,13 +72,17 @@ export function runStep(label, command, args, { cwd, logFile, env = {}, explain 
         resolve(output);
         return;
       }
-      say(tellingPart(output));
       reject(new SetupError(`${sentence} Full log: ${logFile}`));
     };
     child.on("error", (error) => finish(`Could not start ${command} (${error.message}).`));
     child.on("close", (code, signal) => {
-      if (code === 0) finish(undefined);
-      else finish(explain(output) ?? `${label} failed (${signal ?? `exit code ${code}`}).`);
+      if (code === 0) {
+        finish(undefined);
+        return;
+      }
+      const cause = explain(output);
+      if (cause === undefined) say(tellingPart(output));
+      finish(cause ?? failure ?? `${label} failed (${signal ?? `exit code ${code}`}).`);
     });
   });
 }

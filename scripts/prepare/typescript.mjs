@@ -35,7 +35,7 @@ export async function ensureTypeScript(root, logs) {
   await runStep("TypeScript (tsc)", process.execPath, ["node_modules/typescript/bin/tsc", "-p", "."], {
     cwd: root,
     logFile: path.join(logs, "tsc.log"),
-    explain: () => "The TypeScript sources do not compile.",
+    failure: "The TypeScript sources do not compile.",
   });
   removeOrphans(root);
   writeStamp(stamp, digest);

@@ -1,0 +1,52 @@
+#!/usr/bin/env node
+import { SetupError, say } from "./prepare/step.mjs";
+/**
+ * Prepares the clone, runs a suite and ends with the line "N passed, N failed, N skipped".
+ *
+ *   node scripts/test.mjs [unit]            native tests and TypeScript tests: `npm test`
+ *   node scripts/test.mjs native            native tests alone
+ *   node scripts/test.mjs sanitize          native tests under ASan + UBSan, those with threads under TSan
+ *   node scripts/test.mjs real              tests on real checkpoints
+ *
+ * Words after the suite's name narrow the files of the TypeScript tests.
+ */
+import { prepare, ROOT, runScript } from "./prepare.mjs";
+import { runNativeTests } from "./test/native.mjs";
+import { Tally } from "./test/tally.mjs";
+import { runVitest } from "./test/vitest.mjs";
+
+/** Tests that start threads: the rest has nothing for TSan to see. */
+const hasThreads = (name) => /thread|session/.test(name);
+
+const SUITES = {
+  async unit(filters, tally) {
+    await prepare();
+    if (filters.length === 0) tally.add(runNativeTests(ROOT, ""));
+    tally.add(await runVitest(ROOT, "unit", filters));
+  },
+  async native(_filters, tally) {
+    await prepare({ nativeOnly: true });
+    tally.add(runNativeTests(ROOT, ""));
+  },
+  async sanitize(_filters, tally) {
+    await prepare({ nativeOnly: true, sanitize: "address,undefined" });
+    tally.add(runNativeTests(ROOT, "address,undefined"));
+    await prepare({ nativeOnly: true, sanitize: "thread" });
+    tally.add(runNativeTests(ROOT, "thread", hasThreads));
+  },
+  async real(filters, tally) {
+    await prepare();
+    tally.add(await runVitest(ROOT, "real", filters));
+  },
+};
+
+await runScript(async () => {
+  const [name = "unit", ...filters] = process.argv.slice(2);
+  if (!Object.hasOwn(SUITES, name))
+    throw new SetupError(`Expected one of ${Object.keys(SUITES).join(", ")}, got ${name}.`);
+  say("prepare: checking packages, native core and TypeScript");
+  const tally = new Tally();
+  await SUITES[name](filters, tally);
+  tally.print();
+  process.exit(tally.failures.length === 0 ? 0 : 1);
+});

@@ -1,0 +1,29 @@
+import path from "node:path";
+import { defineConfig } from "vitest/config";
+
+const root = import.meta.dirname;
+
+/** Tests import sources, also where a benchmark says `moescope`: no build of the TypeScript is needed to run them. */
+const alias = [
+  { find: /^moescope$/, replacement: path.join(root, "src/index.ts") },
+  { find: /^moescope\/evals$/, replacement: path.join(root, "evals/index.ts") },
+];
+
+const REAL = "test/real/**/*.test.ts";
+const GPU = "test/**/*.gpu.test.ts";
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        resolve: { alias },
+        test: { name: "unit", include: ["test/**/*.test.ts"], exclude: [REAL, GPU], testTimeout: 30_000 },
+      },
+      {
+        // Real checkpoints: files of hundreds of megabytes and all cores, so one test file at a time.
+        resolve: { alias },
+        test: { name: "real", include: [REAL], testTimeout: 600_000, hookTimeout: 600_000, fileParallelism: false },
+      },
+    ],
+  },
+});
