@@ -27,7 +27,10 @@ export function pythonRstrip(text: string): string {
  * Moves the trailing white space of the context to the front of the continuation: tokenizers attach a space to the word that
  * follows it, so a context that ends in one would be tokenised in a way the model never saw.
  */
-export function moveTrailingWhitespace(context: string, continuation: string): { context: string; continuation: string } {
+export function moveTrailingWhitespace(
+  context: string,
+  continuation: string,
+): { context: string; continuation: string } {
   const kept = pythonRstrip(context);
   return { context: kept, continuation: context.slice(kept.length) + continuation };
 }
@@ -47,7 +50,8 @@ export function encodePair(
   continuation: string,
   prefixTokenId: number | undefined,
 ): EncodedPair {
-  const pair = context === "" ? encodeAlone(encode, continuation, prefixTokenId) : encodeSplit(encode, context, continuation);
+  const pair =
+    context === "" ? encodeAlone(encode, continuation, prefixTokenId) : encodeSplit(encode, context, continuation);
   if (pair.contextIds.length === 0) throw refused("a context that is not white space only", context, continuation);
   if (pair.continuationIds.length === 0) {
     throw refused("a continuation of at least one token after the context's own", context, continuation);
