@@ -35,14 +35,14 @@
 //                  d * (S - 32) * T[n], n = nibble l / 16 of qs[16j + l % 16]
 //                  S = nibble j of sl, plus 16 * bit pair j of sh
 //   TQ1_0    54 B  qs[48]@0 qh[4]@48 d@52
-//                  d * (t - 1), t = 3 * (3^k * byte mod 256) / 256 rounded down: digit k of the five in a byte (four in qh)
+//                  d * (t - 1), t = 3 * (3^k * byte mod 256) / 256 rounded down: digit k of five in a byte (four in qh)
 //                  elements: for each digit the bytes qs[0..31], then for each digit qs[32..47], then for each digit qh
 //   TQ2_0    66 B  qs[64]@0 d@64
 //                  d * (q - 1)
 //
 // 256 elements as points of a codebook G of codebooks.h. p = i / 8 (in IQ3 i / 4): the point, k = i % 8 (i % 4): the
-// coordinate; x = G[code][k], negative where bit k of the point's sign bits is set. Where eight elements have seven sign
-// bits, the eighth makes the number of set bits even. S: nibble s of sc (in IQ3_S nibble j)
+// coordinate; x = G[code][k], negative where bit k of the point's sign bits is set. Where eight elements have seven
+// sign bits, the eighth makes the number of set bits even. S: nibble s of sc (in IQ3_S nibble j)
 //   IQ2_XXS  66 B  d@0, then for each j c[4], u32 w
 //                  d * ((w >> 28) + 1/2) / 4 * x, code c[p % 4], signs the seven bits of w from 7 (p % 4) on
 //   IQ2_XS   74 B  d@0 u16 c[32]@2 sc[8]@66
@@ -56,7 +56,7 @@
 //   IQ1_S    50 B  d@0 c[32]@2 u16 qh[8]@34        code c[p] + 256 * the three bits of qh[j] from 3 (p % 4) on
 //                  d * (2S + 1) * (G[code][k] +- 1/8), S = bits 12 to 14 of qh[j], minus if bit 15 is set
 //   IQ1_M    56 B  c[32]@0 qh[16]@32 u16 sc[4]@48  code c[p] + 256 * (N & 7), N = nibble p of qh
-//                  d * (2S + 1) * (G[code][k] +- 1/8), S = the three bits of sc[s / 4] from 3 (s % 4) on, minus if N & 8
+//                  d * (2S + 1) * (G[code][k] +- 1/8), S = three bits of sc[s / 4] from 3 (s % 4) on, minus if N & 8
 //                  the four nibbles of d are the top ones of sc, the lowest first
 // clang-format on
 //

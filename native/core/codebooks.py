@@ -35,7 +35,7 @@ FOOTER = """\
 
 
 def bitmap(codebook):
-    """The words of a codebook's bitmap. Fails if its points are not distinct and in ascending order of their numbers."""
+    """The words of a codebook's bitmap. Fails unless its points are distinct and in ascending order."""
     codebook.init_grid()
     levels = list(codebook.grid_map)
     points = codebook.grid.reshape(codebook.grid_shape)
@@ -47,9 +47,9 @@ def bitmap(codebook):
 
 
 def table(name, words):
-    lines = [", ".join(f"0x{w:016x}" for w in words[i : i + 5]) for i in range(0, len(words), 5)]
-    body = ",\n    ".join(lines)
-    return f"inline constexpr std::array<uint64_t, {len(words)}> {name} = {{\n    {body},\n}};\n"
+    lines = [", ".join(f"0x{word:016x}" for word in words[i : i + 5]) for i in range(0, len(words), 5)]
+    start = f"inline constexpr std::array<uint64_t, {len(words)}> {name} = {{\n    "
+    return start + ",\n    ".join(lines) + ",\n};\n"
 
 
 def main():
