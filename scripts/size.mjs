@@ -27,24 +27,41 @@ function functionsOfScript(file, text) {
   return found;
 }
 
+const CPP_NOT_A_FUNCTION =
+  /^\s*(namespace|class|struct|union|enum|extern|if|for|while|do|switch|try|else|return|case|public|private|#|\/\/|\})/;
+
+/** Lines of a C++ file with those that continue an open parenthesis joined to their first, as {text, start, end}. */
+function logicalLines(text) {
+  const found = [];
+  let depth = 0;
+  for (const [index, line] of text.split("\n").entries()) {
+    if (depth > 0) {
+      found.at(-1).text += ` ${line.trim()}`;
+      found.at(-1).end = index;
+    } else {
+      found.push({ text: line, start: index, end: index });
+    }
+    const code = line.replace(/\/\/.*|"(\\.|[^"\\])*"|'(\\.|[^'\\])'/g, "");
+    depth = Math.max(0, depth + code.split("(").length - code.split(")").length);
+  }
+  return found;
+}
+
 /**
- * Functions of a C++ file as {name, lines}. Relies on the formatter: a function starts on a line that is indented by at most one
- * level and ends in "{", and its "}" is the next one at the same indentation.
+ * Functions of a C++ file as {name, lines}. Relies on the formatter: a function's head is indented by at most one level and ends
+ * in "{", and its "}" is the next one at the same indentation.
  */
 function functionsOfCpp(text) {
-  const lines = text.split("\n");
   const found = [];
-  let start = 0;
-  for (const [index, line] of lines.entries()) {
-    const head =
-      /^( {0,2})(?! |namespace|class|struct|enum|extern|constexpr [^(]*=|public|private|#|\/\/|\}).*\{$/.exec(line);
-    if (head === null || index < start) continue;
-    const signature = lines.slice(Math.max(0, index - 4), index + 1).join(" ");
-    const name = /([\w:~]+)\([^()]*(\([^()]*\)[^()]*)*\)[^()]*\{$/.exec(signature)?.[1];
-    const end = lines.findIndex((other, at) => at > index && other.startsWith(`${head[1]}}`));
-    if (name === undefined || end < 0) continue;
-    found.push({ name, lines: end - index + 1 });
-    start = end;
+  const lines = logicalLines(text);
+  let end = -1;
+  for (const { text: head, start } of lines) {
+    const [, indent, name] = /^( {0,2})\S.*?([\w:~]+(?:[=+*/<>-]{1,2})?)\(.*\{$/.exec(head) ?? [];
+    if (name === undefined || start <= end || CPP_NOT_A_FUNCTION.test(head)) continue;
+    const last = lines.find((line) => line.start > start && line.text.startsWith(`${indent}}`));
+    if (last === undefined) continue;
+    end = last.start;
+    found.push({ name, lines: end - start + 1 });
   }
   return found;
 }

@@ -1,4 +1,4 @@
-/** The native test executables: each prints "N passed, N failed" at its end, and exits with 1 when a check failed. */
+/** The native test executables, whose report is that of native/test/check.h. */
 import { spawnSync } from "node:child_process";
 import path from "node:path";
 import { buildFolder, nativeTestNames } from "../prepare/native.mjs";
@@ -6,9 +6,8 @@ import { seconds } from "../prepare/step.mjs";
 import { Tally } from "./tally.mjs";
 
 const TIMEOUT_MS = 10 * 60_000;
-const COUNTS = /^(\d+) passed, (\d+) failed/m;
-const FAILURE = /^FAIL\s+(.*)$/gm;
-const SKIP = /^SKIP\s+([^:]+):\s*(.*)$/gm;
+const COUNTS = /^(\d+) cases, (\d+) failed$/m;
+const FAILED_CASE = /^FAILED (.*)$/gm;
 
 /** A report of a sanitizer ends the run with this status, so that it cannot be taken for a failed check. */
 const SANITIZER_OPTIONS = {
@@ -19,7 +18,8 @@ const SANITIZER_OPTIONS = {
 
 function runOne(root, folder, name, tally) {
   const started = Date.now();
-  const result = spawnSync(path.join(root, folder, "test", name), [], {
+  const executable = path.join(folder, "test", name);
+  const result = spawnSync(path.join(root, executable), [], {
     cwd: root,
     encoding: "utf8",
     env: { ...process.env, ...SANITIZER_OPTIONS },
@@ -27,22 +27,22 @@ function runOne(root, folder, name, tally) {
     maxBuffer: 1 << 28,
   });
   const output = `${result.stdout ?? ""}${result.stderr ?? ""}`;
-  const counts = COUNTS.exec(output);
-  const failures = [...output.matchAll(FAILURE)].map((match) => `native ${name}: ${match[1]}`);
-  for (const [, test, reason] of output.matchAll(SKIP)) tally.skip(`native ${name}: ${test}`, reason);
+  const [report, numCases, numFailed] = COUNTS.exec(output) ?? ["no report", "0", "0"];
+  const failures = [...output.matchAll(FAILED_CASE)].map((match) => `${executable}: ${match[1]}`);
+  tally.passed += Number(numCases) - Number(numFailed);
 
-  const isGood = result.status === 0 && counts !== null && Number(counts[2]) === 0;
-  tally.passed += counts === null ? 0 : Number(counts[1]);
-  if (!isGood) {
+  // Status and report must agree: a crash after the report, or in the middle of it, is a failure too.
+  const isExplained = result.status === 0 || (result.status === 1 && failures.length > 0);
+  if (!isExplained) {
     const end = result.error?.message ?? result.signal ?? `exit code ${result.status}`;
-    while (failures.length < Number(counts?.[2] ?? 0)) failures.push(`native ${name}: a check`);
-    if (failures.length === 0) failures.push(`native ${name}: ended with ${end}`);
-    tally.failures.push(...failures);
-    console.log(output.trimEnd());
+    failures.push(`${executable}: ended with ${end}`);
   }
-  console.log(
-    ` ${isGood ? "✓" : "✗"} ${folder}/test/${name} ${counts?.[0] ?? "no counts"} (${seconds(Date.now() - started)})`,
-  );
+  if (result.status === 0 && Number(numCases) === 0) failures.push(`${executable}: ran no case`);
+  tally.failures.push(...failures);
+
+  const isGood = failures.length === 0;
+  if (!isGood) console.log(output.trimEnd());
+  console.log(` ${isGood ? "✓" : "✗"} ${executable}: ${report} (${seconds(Date.now() - started)})`);
 }
 
 /** Runs the executables of one build, all of them or those whose name `accepts`. */
