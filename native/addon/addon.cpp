@@ -1,0 +1,36 @@
+// The export table: NativeAddon of src/native/binding.ts, in its order.
+#include <napi.h>
+
+#include "addon/addon_data.h"
+#include "addon/cancel_flag.h"
+#include "addon/formats.h"
+#include "addon/model_wrap.h"
+#include "addon/session_wrap.h"
+#include "cpu/arch/kernels.h"
+#include "cpu/thread_pool.h"
+
+namespace moescope {
+
+Napi::Value instruction_set(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), best_kernels().name);
+}
+
+Napi::Value cores(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), available_cores()); }
+
+Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  auto* data = new AddonData{Napi::Persistent(CancelFlag::define(env)), Napi::Persistent(ModelWrap::define(env)),
+                             Napi::Persistent(SessionWrap::define(env))};
+  env.SetInstanceData(data);
+  exports.Set("instructionSet", Napi::Function::New(env, instruction_set));
+  exports.Set("availableCores", Napi::Function::New(env, cores));
+  exports.Set("CancelFlag", data->cancel_flag.Value());
+  exports.Set("loadModel", Napi::Function::New(env, ModelWrap::load));
+  exports.Set("blockShape", Napi::Function::New(env, block_shape_of));
+  exports.Set("dequantize", Napi::Function::New(env, dequantize));
+  return exports;
+}
+
+}  // namespace moescope
+
+static Napi::Object Init(Napi::Env env, Napi::Object exports) { return moescope::initialise(env, exports); }
+NODE_API_MODULE(moescope, Init)

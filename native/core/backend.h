@@ -1,0 +1,111 @@
+// Backend ops, version 1: few and coarse, the same names on every backend. x is the residual stream, fp32, (rows, hidden), in the
+// backend's memory. A batch is rows of several sequences, decode tokens and prefill chunks together; nothing is padded.
+//
+// Order of arithmetic (why the batch never changes bits): a backend keeps one accumulation primitive per weight type and uses it
+// for one row and for many; block results are added in ascending order or a fixed tree over it; attention reads keys and values
+// after rounding to the cache's type, the own chunk's included, in tiles cut at absolute positions and merged in ascending order;
+// experts are added in slot order, then the shared expert, then the residual. Threads divide rows and columns, never a sum.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "core/kv_cache.h"
+#include "core/router.h"
+#include "core/sampler.h"
+
+namespace moescope {
+
+struct BatchRow {
+  int32_t token = 0;
+  int sequence = 0;
+  RoutePosition where;                // absolute position, origin, segment
+  const RoutePlan* plan = nullptr;    // interventions of the row's sequence, or null
+};
+
+// Consecutive rows of one sequence, at consecutive positions.
+struct BatchRun {
+  int sequence = 0;
+  int first_row = 0;
+  int num_rows = 0;
+  int64_t first_position = 0;
+};
+
+struct Batch {
+  std::vector<BatchRow> rows;
+  std::vector<BatchRun> runs;
+  KvCache* cache = nullptr;
+};
+
+// Hook points that are wanted in a step; null: not wanted, and the bits are the same either way. Row r of the batch is row
+// `first_row + r` of the step.
+struct Taps {
+  int64_t first_row = 0;
+  int64_t num_rows = 0;              // of the step
+  int num_moe_layers = 0;
+  int top_k = 0;                     // width of the slots below
+  uint16_t* topk_experts = nullptr;  // (num_rows, num_moe_layers, top_k)   kNoExpert where empty
+  float* topk_weights = nullptr;     // (num_rows, num_moe_layers, top_k)   as applied
+  float* shared_gate = nullptr;      // (num_rows, num_moe_layers)          after the sigmoid
+  float* margin = nullptr;           // (num_rows, num_moe_layers)
+  uint8_t* intervened = nullptr;     // (num_rows, num_moe_layers)
+  float* router_logits = nullptr;    // (num_rows, num_moe_layers, num_experts)  raw z
+  float* hidden = nullptr;           // (num_layers, num_rows, hidden)      residual stream after each layer
+  uint64_t* counts = nullptr;        // (num_moe_layers, num_experts)       added to; always wanted
+};
+
+// Output of the router for the rows of a batch.
+struct Routes {
+  int top_k = 0;                     // slots per row; unused ones hold kNoExpert and weight 0
+  std::vector<uint16_t> run;         // (rows, top_k)  experts whose weights run
+  std::vector<float> weights;        // (rows, top_k)
+  std::vector<float> shared_gate;    // (rows)         0 where the shared expert is removed
+};
+
+// What is wanted from the final hidden state of one row, and where it goes; null pointers are not wanted.
+struct HeadRequest {
+  int row = 0;                          // of the batch
+  int64_t next_position = 0;            // of the token that the row predicts
+  float* logits = nullptr;              // (vocab)
+  int32_t target = -1;                  // log p(target), and whether it is the argmax
+  float* target_logprob = nullptr;
+  uint8_t* target_is_greedy = nullptr;
+  int32_t top_n = 0;                    // most likely tokens, ties to the lower id
+  int32_t* top_ids = nullptr;           // (top_n)
+  float* top_logprobs = nullptr;        // (top_n)
+  const SampleSpec* sample = nullptr;   // one drawn token, with its log-probability before penalties and temperature
+  int32_t* sampled_id = nullptr;
+  float* sampled_logprob = nullptr;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // Room for the residual stream and the normed input of an FFN block, (rows, hidden) each; valid until the next call.
+  struct Activations {
+    float* x = nullptr;
+    float* h = nullptr;
+  };
+  virtual Activations activations(int rows) = 0;
+
+  virtual void embed(const Batch& batch, float* x) = 0;
+  // Norm, q k v (+ bias), rope, cache write, attention, output projection, add.
+  virtual void attend(int layer, const Batch& batch, float* x) = 0;
+  // h: the normed input of the MoE block.
+  virtual void route(int layer, const Batch& batch, const float* x, float* h, Routes& routes, const Taps& taps) = 0;
+  // Routed experts in slot order, shared expert, add.
+  virtual void experts(int layer, int rows, float* x, const float* h, const Routes& routes) = 0;
+  // Norm, gate up down, add.
+  virtual void feed_forward(int layer, int rows, float* x) = 0;
+  // Final norm and output matrix for the rows that a request names.
+  virtual void head(const float* x, const std::vector<HeadRequest>& requests) = 0;
+  // Copies the residual stream of `rows` rows to host memory.
+  virtual void read_back(const float* x, int rows, float* host) = 0;
+
+  // Polled inside long ops; when it turns true they end with Aborted. Null: never.
+  virtual void set_cancel(const std::atomic<bool>* cancel) = 0;
+};
+
+}  // namespace moescope

@@ -1,0 +1,76 @@
+// Keys and values of all sequences, in pages of 64 positions of one layer. Pages are shared between sequences with a common prefix
+// and copied when one of them writes; a page is freed when the last sequence lets go of it.
+//
+// Layout of a page, per key/value head: keys transposed (head_dim, 64), then values (64, head_dim). Transposed keys let one vector
+// of positions meet one query element at a time, so scores need no sum across lanes. Cut at absolute positions: the tile that a key
+// falls into depends on its position alone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/config.h"
+
+namespace moescope {
+
+constexpr int kTilePositions = 64;
+
+enum class CacheType : uint8_t { F32, BF16 };
+
+class KvCache {
+ public:
+  KvCache(const ModelConfig& config, CacheType type);
+
+  // Sequences are small integers; a released one is reused.
+  int create();
+  // Shares the first `length` positions of `source` in every layer.
+  int fork(int source, int64_t length);
+  void truncate(int sequence, int64_t length);
+  void release(int sequence);
+
+  int64_t length(int sequence) const;
+  // Makes positions [length, length + count) writable in every layer: allocates pages, copies shared ones. OutOfMemory leaves the
+  // sequence as it was.
+  void extend(int sequence, int64_t count);
+  // Declares that the positions made writable by extend() hold keys and values now.
+  void commit(int sequence, int64_t count);
+
+  std::byte* page(int sequence, int layer, int64_t tile) { return sequences_[sequence].pages[layer][tile]->bytes.get(); }
+  const std::byte* page(int sequence, int layer, int64_t tile) const {
+    return sequences_[sequence].pages[layer][tile]->bytes.get();
+  }
+
+  CacheType type() const { return type_; }
+  size_t element_bytes() const { return type_ == CacheType::F32 ? 4 : 2; }
+  // Bytes from the start of a page to the keys and values of one key/value head.
+  size_t key_offset(int kv_head) const { return kv_head * head_bytes_; }
+  size_t value_offset(int kv_head) const { return kv_head * head_bytes_ + head_bytes_ / 2; }
+  size_t bytes() const { return *num_pages_ * page_bytes_; }
+
+ private:
+  struct Page {
+    Page(size_t size, std::shared_ptr<size_t> counter);
+    ~Page();
+    std::unique_ptr<std::byte[]> bytes;
+    std::shared_ptr<size_t> live_pages;
+  };
+  struct Sequence {
+    bool live = false;
+    int64_t length = 0;
+    std::vector<std::vector<std::shared_ptr<Page>>> pages;  // (num_layers, tiles)
+  };
+
+  Sequence& at(int sequence);
+  const Sequence& at(int sequence) const;
+
+  int num_layers_;
+  size_t head_bytes_;  // keys and values of one head of one page
+  size_t page_bytes_;
+  CacheType type_;
+  std::shared_ptr<size_t> num_pages_;
+  std::vector<Sequence> sequences_;
+};
+
+}  // namespace moescope

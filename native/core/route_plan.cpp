@@ -1,0 +1,118 @@
+// Turns a caller's rules into a RoutePlan, refusing what cannot be meant. TypeScript has said it in nicer words before
+// (src/router/interventions.ts); this is what keeps decide_route() safe whoever calls.
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/router.h"
+
+namespace moescope {
+
+namespace {
+
+using Kind = RouteRule::Kind;
+
+bool acts_everywhere(const RouteScope& scope) {
+  return scope.position_start <= 0 && scope.position_end == std::numeric_limits<int64_t>::max() && scope.origin < 0 &&
+         scope.segments.empty();
+}
+
+void check_rule(const ModelConfig& config, const RouteRule& rule) {
+  const int num_experts = config.num_experts;
+  for (uint16_t expert : rule.experts) {
+    if (expert >= num_experts) {
+      fail(ErrorCode::InvalidArgument, "Expected experts from 0 to ", num_experts - 1, ", got ", expert, ".");
+    }
+  }
+  if (rule.kind == Kind::Bias) {
+    if (rule.bias.size() != static_cast<size_t>(num_experts)) {
+      fail(ErrorCode::InvalidArgument, "Expected a bias of ", num_experts, " numbers, got ", rule.bias.size(), ".");
+    }
+    for (float value : rule.bias) {
+      if (!std::isfinite(value)) fail(ErrorCode::InvalidArgument, "Expected finite router biases, got ", value, ".");
+    }
+  }
+  if (rule.kind == Kind::TopK && (rule.k < 1 || rule.k > num_experts)) {
+    fail(ErrorCode::InvalidArgument, "Expected top-k from 1 to ", num_experts, ", got ", rule.k, ".");
+  }
+  if (rule.kind == Kind::Swap && (rule.from >= num_experts || rule.to >= num_experts)) {
+    fail(ErrorCode::InvalidArgument, "Expected swapped experts from 0 to ", num_experts - 1, ", got ", rule.from,
+         " and ", rule.to, ".");
+  }
+  if (rule.kind == Kind::Replay) {
+    const size_t stride = static_cast<size_t>(std::max(rule.route_k, 0)) * std::max(rule.route_layers, 0);
+    if (stride == 0 || rule.route_k > num_experts || rule.route_experts.size() % stride != 0 ||
+        (!rule.route_weights.empty() && rule.route_weights.size() != rule.route_experts.size())) {
+      fail(ErrorCode::InvalidArgument, "The replayed route's arrays do not fit its shape [positions, ",
+           rule.route_layers, ", ", rule.route_k, "].");
+    }
+    for (uint16_t expert : rule.route_experts) {
+      if (expert >= num_experts && expert != kNoExpert) {
+        fail(ErrorCode::InvalidArgument, "Expected replayed experts from 0 to ", num_experts - 1, ", got ", expert, ".");
+      }
+    }
+  }
+}
+
+// Refuses a layer whose rules could leave too few experts, whatever rows their scopes meet on.
+void check_layer(const ModelConfig& config, int layer, const std::vector<RouteRule>& rules) {
+  std::vector<uint8_t> masked(config.num_experts), forced(config.num_experts);
+  int k_min = config.num_experts_per_token, k_max = k_min;
+  bool replays = false, selects = false;
+  for (const RouteRule& rule : rules) {
+    if (rule.kind == Kind::Mask) for (uint16_t expert : rule.experts) masked[expert] = 1;
+    if (rule.kind == Kind::Force) for (uint16_t expert : rule.experts) forced[expert] = 1;
+    if (rule.kind == Kind::TopK) {
+      k_min = acts_everywhere(rule.scope) ? rule.k : std::min(k_min, rule.k);
+      k_max = acts_everywhere(rule.scope) ? rule.k : std::max(k_max, rule.k);
+    }
+    replays = replays || rule.kind == Kind::Replay;
+    selects = selects || rule.kind == Kind::Mask || rule.kind == Kind::Force || rule.kind == Kind::TopK;
+  }
+  if (replays && selects) {
+    fail(ErrorCode::InvalidArgument, "Layer ", layer, " is replayed, so it takes no mask, force or top-k.");
+  }
+  int left = 0, num_forced = 0;
+  for (int expert = 0; expert < config.num_experts; ++expert) {
+    left += !masked[expert];
+    num_forced += forced[expert];
+    if (masked[expert] && forced[expert]) {
+      fail(ErrorCode::InvalidArgument, "Expert ", expert, " of layer ", layer, " is both masked and forced.");
+    }
+  }
+  if (left < k_max) {
+    fail(ErrorCode::InvalidArgument, "Layer ", layer, " needs ", k_max, " experts, but masks leave ", left, ".");
+  }
+  if (num_forced > k_min) {
+    fail(ErrorCode::InvalidArgument, "Layer ", layer, " chooses ", k_min, " experts, but ", num_forced, " are forced.");
+  }
+}
+
+}  // namespace
+
+RoutePlan make_route_plan(const ModelConfig& config, const std::vector<RouteRequest>& requests) {
+  RoutePlan plan;
+  plan.layers.resize(config.num_layers);
+  plan.max_top_k = config.num_experts_per_token;
+  for (const RouteRequest& request : requests) {
+    check_rule(config, request.rule);
+    for (size_t index = 0; index < request.layers.size(); ++index) {
+      const int32_t layer = request.layers[index];
+      if (layer < 0 || layer >= config.num_layers || !config.is_moe_layer[layer]) {
+        fail(ErrorCode::InvalidArgument, "Layer ", layer, " is not a mixture-of-experts layer of this model.");
+      }
+      RouteRule rule = request.rule;
+      rule.route_layer = static_cast<int>(index);
+      plan.max_top_k = std::max({plan.max_top_k, rule.k, rule.route_k});
+      plan.layers[layer].push_back(std::move(rule));
+    }
+  }
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    std::vector<RouteRule>& rules = plan.layers[layer];
+    std::stable_sort(rules.begin(), rules.end(), [](const RouteRule& a, const RouteRule& b) { return a.kind < b.kind; });
+    if (!rules.empty()) check_layer(config, layer, rules);
+  }
+  return plan;
+}
+
+}  // namespace moescope

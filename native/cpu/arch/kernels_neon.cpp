@@ -1,0 +1,17 @@
+// arm64 only.
+#include "cpu/arch/vector_neon.h"
+
+namespace moescope {
+namespace {
+constexpr int kDotRows = 2;     // rows x columns whose sums fit the registers
+constexpr int kDotColumns = 4;
+}  // namespace
+}  // namespace moescope
+
+#include "cpu/arch/kernels_impl.h"
+
+namespace moescope {
+
+const Kernels kNeonKernels = {"neon", dot, attend_tile, merge_tile, silu_mul, add_scaled};
+
+}  // namespace moescope

@@ -1,0 +1,160 @@
+// x += Wo attention(rope(Wq n + bq), rope(Wk n + bk), Wv n + bv), n = norm(x).
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/half.h"
+#include "cpu/backend.h"
+
+namespace moescope {
+
+namespace {
+
+constexpr int kQueryRows = 8;  // rows of a run that meet a tile of keys together
+
+// Rotary embedding of one head (Su et al. 2021); cos and sin: (head_dim / 2).
+void rotate(RopeLayout layout, int head_dim, const float* cos, const float* sin, float* head) {
+  const int half = head_dim / 2;
+  for (int i = 0; i < half; ++i) {
+    float& a = layout == RopeLayout::Half ? head[i] : head[2 * i];
+    float& b = layout == RopeLayout::Half ? head[i + half] : head[2 * i + 1];
+    const float rotated_a = a * cos[i] - b * sin[i];
+    b = b * cos[i] + a * sin[i];
+    a = rotated_a;
+  }
+}
+
+// `count` elements, `stride` apart in the page, rounded to the cache's type.
+void write_cache(CacheType type, const float* values, int count, int stride, std::byte* page) {
+  for (int i = 0; i < count; ++i) {
+    if (type == CacheType::F32) {
+      std::memcpy(page + static_cast<int64_t>(i) * stride * 4, &values[i], 4);
+    } else {
+      const uint16_t rounded = float_to_bf16(values[i]);
+      std::memcpy(page + static_cast<int64_t>(i) * stride * 2, &rounded, 2);
+    }
+  }
+}
+
+// Cached elements as fp32: in place for an fp32 cache, else converted into `room`.
+const float* read_cache(CacheType type, const std::byte* stored, int64_t count, float* room) {
+  if (type == CacheType::F32) return reinterpret_cast<const float*>(stored);
+  dequantize_row(DType::BF16, stored, room, count);
+  return room;
+}
+
+}  // namespace
+
+void CpuBackend::attend(int layer, const Batch& batch, float* x) {
+  const LayerWeights& weights = weights_.layers[layer];
+  const int rows = static_cast<int>(batch.rows.size());
+  const size_t row_count = static_cast<size_t>(rows);
+  q_.resize(std::max(q_.size(), row_count * config_.q_size()));
+  context_.resize(q_.size());
+  k_.resize(std::max(k_.size(), row_count * config_.kv_size()));
+  v_.resize(k_.size());
+
+  rms_norm(x, rows, weights.attn_norm, normed_.data());
+  matmul(normed_.data(), rows, weights.q, weights.q_bias, q_.data());
+  matmul(normed_.data(), rows, weights.k, weights.k_bias, k_.data());
+  matmul(normed_.data(), rows, weights.v, weights.v_bias, v_.data());
+  rope_and_cache(layer, batch);
+  attention(layer, batch);
+  matmul(context_.data(), rows, weights.o, {}, block_out_.data());
+  add_rows(block_out_.data(), rows, x);
+}
+
+void CpuBackend::rope_and_cache(int layer, const Batch& batch) {
+  const int head_dim = config_.head_dim, half = head_dim / 2;
+  const float q_scale = static_cast<float>(1 / std::sqrt(static_cast<double>(head_dim)));
+  pool_.parallel_for(static_cast<int64_t>(batch.rows.size()), [&](int64_t row, int) {
+    const int64_t position = batch.rows[row].where.position;
+    std::vector<float> cos(half), sin(half);
+    for (int i = 0; i < half; ++i) {
+      // The angle is rounded to fp32, as in transformers; its cosine is not.
+      const float angle = static_cast<float>(position) * config_.rope_inv_freq[i];
+      cos[i] = static_cast<float>(std::cos(static_cast<double>(angle))) * config_.rope_attention_factor;
+      sin[i] = static_cast<float>(std::sin(static_cast<double>(angle))) * config_.rope_attention_factor;
+    }
+    float* q = &q_[row * config_.q_size()];
+    for (int head = 0; head < config_.num_attention_heads; ++head) {
+      rotate(config_.rope_layout, head_dim, cos.data(), sin.data(), q + head * head_dim);
+    }
+    for (int i = 0; i < config_.q_size(); ++i) q[i] *= q_scale;
+
+    KvCache& cache = *batch.cache;
+    std::byte* page = cache.page(batch.rows[row].sequence, layer, position / kTilePositions);
+    const size_t slot = static_cast<size_t>(position % kTilePositions), element = cache.element_bytes();
+    for (int head = 0; head < config_.num_key_value_heads; ++head) {
+      float* k = &k_[row * config_.kv_size() + head * head_dim];
+      const float* v = &v_[row * config_.kv_size() + head * head_dim];
+      rotate(config_.rope_layout, head_dim, cos.data(), sin.data(), k);
+      write_cache(cache.type(), k, head_dim, kTilePositions, page + cache.key_offset(head) + slot * element);
+      write_cache(cache.type(), v, head_dim, 1, page + cache.value_offset(head) + slot * head_dim * element);
+    }
+  });
+}
+
+// Each item: up to kQueryRows rows of one run and one key/value head, with all query heads of its group.
+void CpuBackend::attention(int layer, const Batch& batch) {
+  struct Item {
+    const BatchRun* run;
+    int first, count;  // rows within the run
+    int kv_head;
+  };
+  std::vector<Item> items;
+  for (const BatchRun& run : batch.runs) {
+    for (int first = 0; first < run.num_rows; first += kQueryRows) {
+      for (int kv_head = 0; kv_head < config_.num_key_value_heads; ++kv_head) {
+        items.push_back({&run, first, std::min(kQueryRows, run.num_rows - first), kv_head});
+      }
+    }
+  }
+  const int head_dim = config_.head_dim;
+  const int group = config_.num_attention_heads / config_.num_key_value_heads;
+  const int64_t tile_size = static_cast<int64_t>(head_dim) * kTilePositions;
+
+  pool_.parallel_for(static_cast<int64_t>(items.size()), [&](int64_t index, int thread) {
+    const Item& item = items[index];
+    const KvCache& cache = *batch.cache;
+    const int64_t first_position = item.run->first_position + item.first;
+    const int64_t last_tile = (first_position + item.count - 1) / kTilePositions;
+    std::vector<float> max_score(item.count * group), sum(item.count * group), tile_out(head_dim);
+    Scratch& room = scratch_[thread];
+    if (room.size() < static_cast<size_t>(2 * tile_size)) room.resize(2 * tile_size);
+
+    for (int64_t tile = 0; tile <= last_tile; ++tile) {
+      const std::byte* page = cache.page(item.run->sequence, layer, tile);
+      const float* keys = read_cache(cache.type(), page + cache.key_offset(item.kv_head), tile_size, room.data());
+      const float* values =
+          read_cache(cache.type(), page + cache.value_offset(item.kv_head), tile_size, room.data() + tile_size);
+      for (int row = 0; row < item.count; ++row) {
+        const int64_t keys_before_end = first_position + row + 1 - tile * kTilePositions;
+        if (keys_before_end <= 0) continue;
+        const int num_keys = static_cast<int>(std::min<int64_t>(keys_before_end, kTilePositions));
+        for (int member = 0; member < group; ++member) {
+          const int64_t head = static_cast<int64_t>(item.kv_head) * group + member;
+          const int64_t place = (item.run->first_row + item.first + row) * config_.q_size() + head * head_dim;
+          const int state = row * group + member;
+          float* out = &context_[place];
+          if (tile == 0) {
+            kernels_.attend_tile(&q_[place], keys, values, head_dim, num_keys, &max_score[state], &sum[state], out);
+            continue;
+          }
+          float tile_max, tile_sum;
+          kernels_.attend_tile(&q_[place], keys, values, head_dim, num_keys, &tile_max, &tile_sum, tile_out.data());
+          kernels_.merge_tile(tile_max, tile_sum, tile_out.data(), head_dim, &max_score[state], &sum[state], out);
+        }
+      }
+    }
+    for (int row = 0; row < item.count; ++row) {
+      for (int member = 0; member < group; ++member) {
+        const int64_t head = static_cast<int64_t>(item.kv_head) * group + member;
+        float* out = &context_[(item.run->first_row + item.first + row) * config_.q_size() + head * head_dim];
+        for (int d = 0; d < head_dim; ++d) out[d] /= sum[row * group + member];
+      }
+    }
+  });
+}
+
+}  // namespace moescope

@@ -1,0 +1,40 @@
+#include "cpu/backend.h"
+
+#include <cstring>
+
+namespace moescope {
+
+CpuBackend::CpuBackend(const ModelConfig& config, const Weights& weights, int num_threads, const Kernels& kernels)
+    : config_(config), weights_(weights), kernels_(kernels), pool_(num_threads), scratch_(pool_.num_threads()) {}
+
+Backend::Activations CpuBackend::activations(int rows) {
+  const size_t size = static_cast<size_t>(rows) * config_.hidden_size;
+  for (std::vector<float>* buffer : {&x_, &h_, &normed_, &block_out_}) {
+    if (buffer->size() < size) buffer->resize(size);
+  }
+  return {x_.data(), h_.data()};
+}
+
+void CpuBackend::embed(const Batch& batch, float* x) {
+  pool_.parallel_for(static_cast<int64_t>(batch.rows.size()), [&](int64_t row, int) {
+    const Matrix& table = weights_.embed;
+    dequantize_row(table.dtype, table.row(batch.rows[row].token), x + row * table.cols, table.cols);
+  });
+}
+
+void CpuBackend::matmul(const float* x, int rows, const Matrix& w, const std::vector<float>& bias, float* y) {
+  moescope::matmul(pool_, kernels_, scratch_, x, rows, w, bias, y);
+}
+
+void CpuBackend::add_rows(const float* addend, int rows, float* x) {
+  pool_.parallel_for(rows, [&](int64_t row, int) {
+    const int64_t start = row * config_.hidden_size;
+    for (int64_t i = start; i < start + config_.hidden_size; ++i) x[i] += addend[i];
+  });
+}
+
+void CpuBackend::read_back(const float* x, int rows, float* host) {
+  std::memcpy(host, x, static_cast<size_t>(rows) * config_.hidden_size * sizeof(float));
+}
+
+}  // namespace moescope

@@ -1,0 +1,56 @@
+// The CPU backend in `ref` precision: fp32 throughout, sums of squares and of router probabilities in fp64, weights dequantised.
+// One op per file, named as in core/backend.h.
+#pragma once
+
+#include <memory>
+
+#include "core/backend.h"
+#include "core/weights.h"
+#include "cpu/arch/kernels.h"
+#include "cpu/matmul.h"
+#include "cpu/thread_pool.h"
+
+namespace moescope {
+
+class CpuBackend final : public Backend {
+ public:
+  // `config` and `weights` must outlive the backend.
+  CpuBackend(const ModelConfig& config, const Weights& weights, int num_threads, const Kernels& kernels);
+
+  Activations activations(int rows) override;
+  void embed(const Batch& batch, float* x) override;
+  void attend(int layer, const Batch& batch, float* x) override;
+  void route(int layer, const Batch& batch, const float* x, float* h, Routes& routes, const Taps& taps) override;
+  void experts(int layer, int rows, float* x, const float* h, const Routes& routes) override;
+  void feed_forward(int layer, int rows, float* x) override;
+  void head(const float* x, const std::vector<HeadRequest>& requests) override;
+  void read_back(const float* x, int rows, float* host) override;
+  void set_cancel(const std::atomic<bool>* cancel) override { pool_.set_cancel(cancel); }
+
+ private:
+  // out = x / rms(x) * weight, row by row.
+  void rms_norm(const float* x, int rows, const std::vector<float>& weight, float* out);
+  void matmul(const float* x, int rows, const Matrix& w, const std::vector<float>& bias, float* y);
+  // Rotates q and k, scales q, and writes k and v to the cache.
+  void rope_and_cache(int layer, const Batch& batch);
+  void attention(int layer, const Batch& batch);
+  // out = down(silu(gate x) * (up x)); `inner`: room for (2 * rows, intermediate).
+  void dense_ffn(const FeedForward& ffn, const float* x, int rows, std::vector<float>& inner, float* out);
+  void add_rows(const float* addend, int rows, float* x);
+
+  const ModelConfig& config_;
+  const Weights& weights_;
+  const Kernels& kernels_;
+  ThreadPool pool_;
+  std::vector<Scratch> scratch_;            // by thread
+
+  std::vector<float> x_, h_;                // (rows, hidden)
+  std::vector<float> normed_, block_out_;   // (rows, hidden)
+  std::vector<float> q_, context_;          // (rows, heads * head_dim)
+  std::vector<float> k_, v_;                // (rows, kv_heads * head_dim)
+  std::vector<float> inner_;                // (2 * rows, intermediate)
+  std::vector<float> expert_in_, expert_inner_, expert_out_;  // by assignment, grouped by expert
+  std::vector<float> shared_out_;           // (rows, hidden)
+};
+
+}  // namespace moescope

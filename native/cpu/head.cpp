@@ -1,0 +1,63 @@
+// logits = Wlm norm(x) for the rows that somebody asked for, and what they asked for: logits, log-probabilities, a drawn token.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/error.h"
+#include "cpu/backend.h"
+
+namespace moescope {
+
+namespace {
+
+constexpr int kHeadRows = 32;  // rows whose logits are held at once
+
+void most_likely(const float* logits, int64_t vocab_size, double log_total, const HeadRequest& request) {
+  std::vector<int32_t> order(vocab_size);
+  std::iota(order.begin(), order.end(), 0);
+  std::partial_sort(order.begin(), order.begin() + request.top_n, order.end(), [&](int32_t a, int32_t b) {
+    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
+  });
+  for (int32_t rank = 0; rank < request.top_n; ++rank) {
+    request.top_ids[rank] = order[rank];
+    request.top_logprobs[rank] = static_cast<float>(logits[order[rank]] - log_total);
+  }
+}
+
+void answer(const HeadRequest& request, const float* logits, int64_t vocab_size) {
+  if (request.logits != nullptr) std::copy_n(logits, vocab_size, request.logits);
+  if (request.target < 0 && request.top_n == 0 && request.sample == nullptr) return;
+  const double log_total = log_sum_exp(logits, vocab_size);
+  if (!std::isfinite(log_total)) fail(ErrorCode::Invariant, "The model gave a logit that is not a finite number.");
+  if (request.target >= 0) {
+    *request.target_logprob = static_cast<float>(logits[request.target] - log_total);
+    *request.target_is_greedy = argmax(logits, vocab_size) == request.target;
+  }
+  if (request.top_n > 0) most_likely(logits, vocab_size, log_total, request);
+  if (request.sample != nullptr) {
+    std::vector<float> changed(logits, logits + vocab_size);
+    *request.sampled_id = sample_token(changed, *request.sample, request.next_position);
+    *request.sampled_logprob = static_cast<float>(logits[*request.sampled_id] - log_total);
+  }
+}
+
+}  // namespace
+
+void CpuBackend::head(const float* x, const std::vector<HeadRequest>& requests) {
+  const int64_t hidden = config_.hidden_size, vocab = config_.vocab_size;
+  std::vector<float> rows(kHeadRows * hidden), logits;
+  for (size_t start = 0; start < requests.size(); start += kHeadRows) {
+    const int count = static_cast<int>(std::min<size_t>(kHeadRows, requests.size() - start));
+    for (int index = 0; index < count; ++index) {
+      std::copy_n(x + requests[start + index].row * hidden, hidden, &rows[index * hidden]);
+    }
+    rms_norm(rows.data(), count, weights_.final_norm, rows.data());
+    logits.resize(std::max<size_t>(logits.size(), count * vocab));
+    matmul(rows.data(), count, weights_.head, {}, logits.data());
+    pool_.parallel_for(count, [&](int64_t index, int) {
+      answer(requests[start + index], &logits[index * vocab], vocab);
+    });
+  }
+}
+
+}  // namespace moescope
