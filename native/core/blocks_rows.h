@@ -1,5 +1,4 @@
-// Between blocks.cpp and the files of the families: one function per type that decodes a run of blocks, and what they
-// share.
+// Between blocks.cpp and the files of the families: a function per type that decodes a run of blocks, and shared parts.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,5 @@
-// Exact conversions between fp32 and the two 16-bit float formats, by integer and fp32 arithmetic alone: the same bits
-// on every machine, with or without hardware support, and with subnormals even where the processor is set to flush
-// them.
+// Conversions between fp32 and the two 16-bit float formats, by integer and plain fp32 arithmetic: the same bits on
+// every machine, with or without hardware support, subnormals too, even where the processor is set to flush them.
 #pragma once
 
 #include <bit>

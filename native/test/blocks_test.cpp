@@ -1,5 +1,5 @@
-// Dequantisation against worked examples and against the formats' definitions written a second time, in double. The comparison
-// with whole files of blocks that others dequantised is test/native/dequantize.test.ts.
+// Dequantisation against worked examples, and against the formats' definitions written a second time in double. The
+// comparison with whole files of blocks that others dequantised is test/native/dequantize.test.ts.
 #include "core/blocks.h"
 
 #include <array>
@@ -40,7 +40,7 @@ std::vector<DType> all_types() {
   return types;
 }
 
-// One row of the worked examples: block bytes (37k + 11) mod 256 with d = 0.0625 at `d_at` and dmin = 0.03125 at `min_at`.
+// A row of the worked examples: bytes (37k + 11) mod 256 with d = 0.0625 at `d_at` and dmin = 0.03125 at `min_at`.
 struct Example {
   DType type;
   int d_at;
@@ -63,19 +63,34 @@ constexpr std::array<Example, 9> kExamples = {{
 }};
 
 // CRC-32 of IEEE 802.3, as in zlib.
-template <typename Points>
-uint32_t crc32_of(const Points& points) {
+uint32_t crc32(const void* data, size_t size) {
   uint32_t crc = ~0u;
-  for (const auto& point : points) {
-    for (const int8_t coordinate : point) {
-      crc ^= static_cast<uint8_t>(coordinate);
-      for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ (crc & 1u ? 0xedb88320u : 0u);
-    }
+  for (size_t i = 0; i < size; ++i) {
+    crc ^= static_cast<const uint8_t*>(data)[i];
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ (crc & 1u ? 0xedb88320u : 0u);
   }
   return ~crc;
 }
 
-// The numbers of E2M1 (OCP Microscaling Formats 1.0), from its definition: sign, two exponent bits, one mantissa bit, bias 1.
+struct Checksum {
+  DType type;
+  uint32_t crc;
+};
+
+// Of the values that gguf-py 0.19.0 (MIT licence) computes from 64 blocks of random bytes; see their case.
+constexpr std::array<Checksum, kDTypeCount> kRandomBlocks = {{
+    {DType::F32, 0xf034b499u},     {DType::F16, 0x2b64e91cu},    {DType::BF16, 0x7bd07eb8u},
+    {DType::Q4_0, 0x22129513u},    {DType::Q4_1, 0xedba7d77u},   {DType::Q5_0, 0xd6c825e4u},
+    {DType::Q5_1, 0x5027e83eu},    {DType::Q8_0, 0x178b87f4u},   {DType::Q2_K, 0xde116d3cu},
+    {DType::Q3_K, 0xe1293d16u},    {DType::Q4_K, 0x8b887077u},   {DType::Q5_K, 0x615e4eb2u},
+    {DType::Q6_K, 0xeebb68e0u},    {DType::IQ1_S, 0x91a4b929u},  {DType::IQ1_M, 0x5dbb5d49u},
+    {DType::IQ2_XXS, 0xbcbc7966u}, {DType::IQ2_XS, 0x6ea3b2e9u}, {DType::IQ2_S, 0xc431a699u},
+    {DType::IQ3_XXS, 0x95888723u}, {DType::IQ3_S, 0x80d4e171u},  {DType::IQ4_NL, 0xdcc9e525u},
+    {DType::IQ4_XS, 0x5418477bu},  {DType::TQ1_0, 0x6341ea46u},  {DType::TQ2_0, 0x9b4d0770u},
+    {DType::MXFP4, 0x419504ccu},   {DType::NVFP4, 0x6d0536eau},
+}};
+
+// E2M1 by its definition (OCP Microscaling Formats 1.0): sign, two exponent bits, one mantissa bit, bias 1.
 double e2m1(int code) {
   const int exponent = (code >> 1) & 3;
   const double magnitude = exponent == 0 ? 0.5 * (code & 1) : std::ldexp(1.0 + 0.5 * (code & 1), exponent - 1);
@@ -98,6 +113,19 @@ CASE("worked examples give their values") {
     double sum = 0;  // exact: every value is a small multiple of 2^-5
     for (const float value : y) sum += value;
     CHECK_EQ(sum, example.sum);
+  }
+}
+
+CASE("random blocks of every type give the values that others compute") {
+  for (const Checksum& expected : kRandomBlocks) {
+    check::Random random(7);
+    std::vector<uint8_t> blocks(64 * static_cast<size_t>(block_shape(expected.type).bytes));
+    for (uint8_t& byte : blocks) byte = static_cast<uint8_t>(random.bits());
+    std::vector<float> values = dequantize(expected.type, blocks);
+    // Random scales are sometimes NaN, of which neither sign nor payload counts.
+    for (float& value : values) value = std::isnan(value) ? std::bit_cast<float>(0x7fc00000u) : value;
+    const uint32_t crc = crc32(values.data(), values.size() * sizeof(float));
+    if (crc != expected.crc) check::report(__FILE__, __LINE__, dtype_name(expected.type), ": other values");
   }
 }
 
@@ -224,12 +252,12 @@ CASE("TQ1_0: digits that were packed come out") {
 
 CASE("codebooks are those of ggml") {
   // CRC-32 of the tables that gguf-py 0.19.0 expands, as int8 in row-major order.
-  CHECK_EQ(crc32_of(kIq2XxsPoints), 0x9924ff02u);
-  CHECK_EQ(crc32_of(kIq2XsPoints), 0xfa1e1bfdu);
-  CHECK_EQ(crc32_of(kIq2SPoints), 0x25ae5bf1u);
-  CHECK_EQ(crc32_of(kIq3XxsPoints), 0x07ba9ed0u);
-  CHECK_EQ(crc32_of(kIq3SPoints), 0xf576e4f3u);
-  CHECK_EQ(crc32_of(kIq1Points), 0xb85e6ccfu);
+  CHECK_EQ(crc32(&kIq2XxsPoints, sizeof kIq2XxsPoints), 0x9924ff02u);
+  CHECK_EQ(crc32(&kIq2XsPoints, sizeof kIq2XsPoints), 0xfa1e1bfdu);
+  CHECK_EQ(crc32(&kIq2SPoints, sizeof kIq2SPoints), 0x25ae5bf1u);
+  CHECK_EQ(crc32(&kIq3XxsPoints, sizeof kIq3XxsPoints), 0x07ba9ed0u);
+  CHECK_EQ(crc32(&kIq3SPoints, sizeof kIq3SPoints), 0xf576e4f3u);
+  CHECK_EQ(crc32(&kIq1Points, sizeof kIq1Points), 0xb85e6ccfu);
 }
 
 CASE("seven signs make eight of even number") {

@@ -1,7 +1,12 @@
-// The test harness of native/test: named cases, checks that go on after a failure, seeded random numbers. It brings main(), so a
-// test includes it once. Exit status 1 if a check failed; an argument runs only the cases whose name contains it.
+// The test harness of native/test: named cases, checks that go on after a failure, seeded random numbers. It brings
+// main(), so a test includes it once. Exit status 1 if a check failed. An argument runs the cases whose name has it.
 //
-//   CASE("halves round to even") { CHECK(x > 0); CHECK_EQ(x, 3); CHECK_NEAR(y, 0.5, 1e-6); CHECK_FAILS(f(), InvalidArgument); }
+//   CASE("halves round to even") {
+//     CHECK(x > 0);
+//     CHECK_EQ(x, 3);
+//     CHECK_NEAR(y, 0.5, 1e-6);
+//     CHECK_FAILS(f(), InvalidArgument);
+//   }
 #pragma once
 
 #include <cmath>

@@ -1,5 +1,5 @@
-// The 16-bit floats against their definition, written in double: every one of their bit patterns, and every point halfway
-// between two of them.
+// The 16-bit floats against their definition, written in double: every one of their bit patterns, and every point
+// halfway between two of them.
 #include "core/half.h"
 
 #include <cmath>
@@ -47,8 +47,8 @@ void check_round_trip(float (*widen)(uint16_t), uint16_t (*narrow)(float), doubl
   }
 }
 
-// Between neighbours a < b of the positive finite numbers: the midpoint goes to the even pattern, its own fp32 neighbours to the
-// nearer number. `infinite` is the pattern of infinity, whose lower neighbour rounds up from the midpoint to 2^(emax + 1).
+// Between neighbours of the positive numbers: the midpoint goes to the even pattern, its own fp32 neighbours to the
+// nearer number. `infinite` is the pattern of infinity, which takes the place of 2^(largest exponent + 1).
 void check_rounding(uint16_t (*narrow)(float), double (*value)(int), int infinite) {
   const float infinity = std::numeric_limits<float>::infinity();
   for (int low = 0; low < infinite; ++low) {
