@@ -2,6 +2,9 @@
 import path from "node:path";
 import { Tally } from "./tally.mjs";
 
+/** `it.skipIf(...)` takes no reason, so such a test carries it in its name: "does this (skipped: because)". */
+const REASON_IN_NAME = /\(skipped: (.*)\)/;
+
 /** A vitest reporter that only counts. */
 class TallyReporter {
   tally = new Tally();
@@ -29,7 +32,7 @@ class TallyReporter {
 
   #take(name, result) {
     if (result.state === "passed") this.tally.passed += 1;
-    else if (result.state === "skipped") this.tally.skip(name, result.note);
+    else if (result.state === "skipped") this.tally.skip(name, result.note ?? REASON_IN_NAME.exec(name)?.[1]);
     else this.tally.failures.push(name);
   }
 }
