@@ -94,6 +94,7 @@ HeadSpec to_head_spec(const Napi::Object& object) {
     if (kind == "top") head.top_n = static_cast<int32_t>(to_integer(object.Get("n"), "head.n", 1, kMaxInt));
   } else if (kind == "targets") {
     head.kind = HeadSpec::Kind::Targets;
+    head.rows = to_vector<int32_t>(object.Get("rows"), "head.rows");
     head.targets = to_vector<int32_t>(object.Get("targets"), "head.targets");
   } else if (kind == "sample") {
     head.kind = HeadSpec::Kind::Sample;

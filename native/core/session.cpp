@@ -20,13 +20,16 @@ StepResult allocate(const ModelConfig& config, const StepRequest& request, int t
     switch (segment.head.kind) {
       case HeadSpec::Kind::None: break;
       case HeadSpec::Kind::Logits: logit_rows += head_rows; break;
-      case HeadSpec::Kind::Targets: logprobs += tokens; greedy += tokens; break;
+      case HeadSpec::Kind::Targets:
+        logprobs += segment.head.targets.size();
+        greedy += segment.head.targets.size();
+        break;
       case HeadSpec::Kind::Top: top += head_rows * segment.head.top_n; break;
       case HeadSpec::Kind::Sample: sampled += 1; logprobs += 1; break;
     }
   }
   result.logits.resize(logit_rows * config.vocab_size);
-  result.logprobs.assign(logprobs, std::numeric_limits<float>::quiet_NaN());
+  result.logprobs.resize(logprobs);
   result.is_greedy.resize(greedy);
   result.top_ids.resize(top);
   result.top_logprobs.resize(top);
@@ -66,50 +69,114 @@ Taps taps_into(StepResult& result, std::vector<uint64_t>& counts) {
   return taps;
 }
 
+void check_targets(const StepSegment& segment, int vocab_size) {
+  const HeadSpec& head = segment.head;
+  if (head.rows.size() != head.targets.size()) {
+    fail(ErrorCode::InvalidArgument, "Expected a row for each of ", head.targets.size(), " targets, got ",
+         head.rows.size(), ".");
+  }
+  int32_t previous = 0;
+  for (int32_t row : head.rows) {
+    if (row < previous || static_cast<size_t>(row) >= segment.tokens.size()) {
+      fail(ErrorCode::InvalidArgument, "Expected ascending rows below ", segment.tokens.size(), ", got ", row, ".");
+    }
+    previous = row;
+  }
+  for (int32_t target : head.targets) {
+    if (target < 0 || target >= vocab_size) {
+      fail(ErrorCode::InvalidArgument, "Expected targets from 0 to ", vocab_size - 1, ", got ", target, ".");
+    }
+  }
+}
+
 // Hands out the places of a step's outputs, row by row in the order of the request.
 class HeadCursor {
  public:
   HeadCursor(const ModelConfig& config, StepResult& result) : config_(config), result_(result) {}
 
-  // The request of token `index` of a segment, or nothing wanted from it.
-  bool next(const StepSegment& segment, size_t index, int batch_row, int64_t next_position, HeadRequest& request) {
+  // Adds what is wanted from token `index` of a segment, which is row `batch_row` and comes before `next_position`.
+  void add(const StepSegment& segment, size_t index, int batch_row, int64_t next_position,
+           std::vector<HeadRequest>& requests) {
     const HeadSpec& head = segment.head;
     const bool last = index + 1 == segment.tokens.size();
-    request = HeadRequest{};
+    HeadRequest request;
     request.row = batch_row;
     request.next_position = next_position;
+    if (index == 0) target_ = 0;
     switch (head.kind) {
-      case HeadSpec::Kind::None: return false;
+      case HeadSpec::Kind::None: return;
       case HeadSpec::Kind::Logits:
-        if (!head.all_rows && !last) return false;
+        if (!head.all_rows && !last) return;
         request.logits = &result_.logits[logit_rows_++ * config_.vocab_size];
-        return true;
+        break;
       case HeadSpec::Kind::Targets:
-        request.target = head.targets[index];
-        request.target_logprob = &result_.logprobs[logprobs_++];
-        request.target_is_greedy = &result_.is_greedy[greedy_++];
-        return request.target >= 0;
+        for (; target_ < head.rows.size() && head.rows[target_] == static_cast<int32_t>(index); ++target_) {
+          request.target = head.targets[target_];
+          request.target_logprob = &result_.logprobs[logprobs_++];
+          request.target_is_greedy = &result_.is_greedy[greedy_++];
+          requests.push_back(request);
+        }
+        return;
       case HeadSpec::Kind::Top:
-        if (!head.all_rows && !last) return false;
+        if (!head.all_rows && !last) return;
         request.top_n = head.top_n;
         request.top_ids = &result_.top_ids[top_];
         request.top_logprobs = &result_.top_logprobs[top_];
         top_ += head.top_n;
-        return true;
+        break;
       case HeadSpec::Kind::Sample:
-        if (!last) return false;
+        if (!last) return;
         request.sample = &head.sample;
         request.sampled_id = &result_.sampled_ids[sampled_++];
         request.sampled_logprob = &result_.logprobs[logprobs_++];
-        return true;
+        break;
     }
-    return false;
+    requests.push_back(request);
   }
 
  private:
   const ModelConfig& config_;
   StepResult& result_;
+  size_t target_ = 0;  // next target of the current segment
   size_t logit_rows_ = 0, logprobs_ = 0, greedy_ = 0, top_ = 0, sampled_ = 0;
+};
+
+// Cuts a request into batches of at most `chunk_rows` rows, in order.
+class ChunkCursor {
+ public:
+  ChunkCursor(const ModelConfig& config, const StepRequest& request, StepResult& result)
+      : request_(request), heads_(config, result) {}
+
+  bool done() const { return segment_ == request_.segments.size(); }
+
+  // Fills the next batch and makes room for it in the cache.
+  void next(int chunk_rows, KvCache& cache, const std::vector<std::unique_ptr<RoutePlan>>& plans, Batch& batch,
+            std::vector<HeadRequest>& requests) {
+    batch.cache = &cache;
+    while (!done() && static_cast<int>(batch.rows.size()) < chunk_rows) {
+      const StepSegment& segment = request_.segments[segment_];
+      const size_t room = static_cast<size_t>(chunk_rows) - batch.rows.size();
+      const size_t end = std::min(segment.tokens.size(), token_ + room);
+      int64_t position = cache.length(segment.sequence);
+      const int count = static_cast<int>(end - token_);
+      batch.runs.push_back({segment.sequence, static_cast<int>(batch.rows.size()), count, position});
+      cache.extend(segment.sequence, count);
+      for (; token_ < end; ++token_, ++position) {
+        heads_.add(segment, token_, static_cast<int>(batch.rows.size()), position + 1, requests);
+        batch.rows.push_back({segment.tokens[token_], segment.sequence, {position, segment.origin, segment.label},
+                              plans[segment.sequence].get()});
+      }
+      if (token_ == segment.tokens.size()) {
+        ++segment_;
+        token_ = 0;
+      }
+    }
+  }
+
+ private:
+  const StepRequest& request_;
+  HeadCursor heads_;
+  size_t segment_ = 0, token_ = 0;
 };
 
 }  // namespace
@@ -152,15 +219,7 @@ void Session::check(const StepRequest& request) const {
         fail(ErrorCode::InvalidArgument, "Expected token ids from 0 to ", config.vocab_size - 1, ", got ", token, ".");
       }
     }
-    if (segment.head.kind == HeadSpec::Kind::Targets && segment.head.targets.size() != segment.tokens.size()) {
-      fail(ErrorCode::InvalidArgument, "Expected ", segment.tokens.size(), " targets, one per token, got ",
-           segment.head.targets.size(), ".");
-    }
-    for (int32_t target : segment.head.targets) {
-      if (target >= config.vocab_size) {
-        fail(ErrorCode::InvalidArgument, "Expected targets below ", config.vocab_size, ", got ", target, ".");
-      }
-    }
+    check_targets(segment, config.vocab_size);
     if (segment.head.top_n < 0 || segment.head.top_n > config.vocab_size) {
       fail(ErrorCode::InvalidArgument, "Expected top n from 0 to ", config.vocab_size, ", got ", segment.head.top_n, ".");
     }
@@ -179,38 +238,16 @@ StepResult Session::step(const StepRequest& request, const std::atomic<bool>* ca
   StepResult result = allocate(config(), request, top_k);
   std::vector<uint64_t> counts = counts_;
   Taps taps = taps_into(result, counts);
-  HeadCursor cursor(config(), result);
+  ChunkCursor cursor(config(), request, result);
 
   const std::lock_guard<std::mutex> turn(model_->step_mutex);
   model_->backend->set_cancel(cancel);
   try {
-    size_t segment_index = 0, token_index = 0;
-    while (segment_index < request.segments.size()) {
+    while (!cursor.done()) {
       if (cancel != nullptr && cancel->load()) fail(ErrorCode::Aborted, "The operation was cancelled.");
       Batch batch;
-      batch.cache = &cache_;
       std::vector<HeadRequest> heads;
-      while (segment_index < request.segments.size() && static_cast<int>(batch.rows.size()) < chunk_rows_) {
-        const StepSegment& segment = request.segments[segment_index];
-        const size_t room = static_cast<size_t>(chunk_rows_) - batch.rows.size();
-        const size_t end = std::min(segment.tokens.size(), token_index + room);
-        const int64_t position = cache_.length(segment.sequence);
-        const int count = static_cast<int>(end - token_index);
-        batch.runs.push_back({segment.sequence, static_cast<int>(batch.rows.size()), count, position});
-        cache_.extend(segment.sequence, count);
-        for (int64_t offset = 0; token_index < end; ++token_index, ++offset) {
-          HeadRequest head;
-          if (cursor.next(segment, token_index, static_cast<int>(batch.rows.size()), position + offset + 1, head)) {
-            heads.push_back(head);
-          }
-          batch.rows.push_back({segment.tokens[token_index], segment.sequence,
-                                {position + offset, segment.origin, segment.label}, plans_[segment.sequence].get()});
-        }
-        if (token_index == segment.tokens.size()) {
-          ++segment_index;
-          token_index = 0;
-        }
-      }
+      cursor.next(chunk_rows_, cache_, plans_, batch, heads);
       forward(*model_->backend, config(), batch, heads, taps);
       for (const BatchRun& run : batch.runs) cache_.commit(run.sequence, run.num_rows);
       taps.first_row += static_cast<int64_t>(batch.rows.size());

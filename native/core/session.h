@@ -26,7 +26,8 @@ struct HeadSpec {
   Kind kind = Kind::None;
   bool all_rows = false;          // logits, top: every row, else the last
   int32_t top_n = 0;              // top
-  std::vector<int32_t> targets;   // targets: one per token, -1 skips
+  std::vector<int32_t> rows;      // targets: tokens of the segment, ascending; one may come several times
+  std::vector<int32_t> targets;   // targets: one per entry of rows
   SampleSpec sample;
 };
 

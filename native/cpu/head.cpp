@@ -46,17 +46,24 @@ void answer(const HeadRequest& request, const float* logits, int64_t vocab_size)
 void CpuBackend::head(const float* x, const std::vector<HeadRequest>& requests) {
   const int64_t hidden = config_.hidden_size, vocab = config_.vocab_size;
   std::vector<float> rows(kHeadRows * hidden), logits;
-  for (size_t start = 0; start < requests.size(); start += kHeadRows) {
-    const int count = static_cast<int>(std::min<size_t>(kHeadRows, requests.size() - start));
-    for (int index = 0; index < count; ++index) {
-      std::copy_n(x + requests[start + index].row * hidden, hidden, &rows[index * hidden]);
+  size_t next = 0;
+  while (next < requests.size()) {
+    // Requests come ascending by row; those of one row share its logits.
+    std::vector<int64_t> places;  // by request from `next` on: row of `rows`
+    int count = 0;
+    for (size_t index = next; index < requests.size(); ++index) {
+      const bool is_new = index == next || requests[index].row != requests[index - 1].row;
+      if (is_new && count == kHeadRows) break;
+      if (is_new) std::copy_n(x + requests[index].row * hidden, hidden, &rows[count++ * hidden]);
+      places.push_back(count - 1);
     }
     rms_norm(rows.data(), count, weights_.final_norm, rows.data());
     logits.resize(std::max<size_t>(logits.size(), count * vocab));
     matmul(rows.data(), count, weights_.head, {}, logits.data());
-    pool_.parallel_for(count, [&](int64_t index, int) {
-      answer(requests[start + index], &logits[index * vocab], vocab);
+    pool_.parallel_for(static_cast<int64_t>(places.size()), [&](int64_t index, int) {
+      answer(requests[next + index], &logits[places[index] * vocab], vocab);
     });
+    next += places.size();
   }
 }
 

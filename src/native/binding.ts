@@ -150,8 +150,8 @@ export type HeadSpec =
   | { kind: "none" }
   /** Full logits of the last row or of all rows. */
   | { kind: "logits"; rows: "last" | "all" }
-  /** log p(targets[i]) given the rows up to i, and whether it is the argmax; -1 skips a row. [tokenIds.length] */
-  | { kind: "targets"; targets: Int32Array }
+  /** log p(targets[i]) given the tokens up to rows[i], and whether it is the argmax. Rows ascending; one may come several times. */
+  | { kind: "targets"; rows: Int32Array; targets: Int32Array }
   /** The n most likely tokens of the last row or of all rows, with log-probabilities. */
   | { kind: "top"; rows: "last" | "all"; n: number }
   /** One token drawn from the last row, its log-probability under the unmodified softmax. */
@@ -202,7 +202,7 @@ export interface StepTrace {
 export interface StepResult {
   /** [logit rows, vocabSize] */
   logits: Float32Array;
-  /** One per row of `targets` segments (NaN where skipped), and one per `sample` segment. */
+  /** One per target of `targets` segments, and one per `sample` segment. */
   logprobs: Float32Array;
   isGreedy: Uint8Array;
   /** [top rows, n] */

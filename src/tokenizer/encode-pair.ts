@@ -12,6 +12,9 @@ export interface EncodedPair {
   continuationIds: number[];
 }
 
+/** A tokenizer, as this page knows it: no special tokens are added around the text. */
+export type Encode = (text: string) => ArrayLike<number> | Promise<ArrayLike<number>>;
+
 /** What Python's `str.isspace` accepts. JavaScript's `\s` lacks U+001C-001F and U+0085, and has U+FEFF, which Python lacks. */
 export const PYTHON_WHITESPACE: string =
   "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000";
@@ -44,14 +47,15 @@ export function moveTrailingWhitespace(
  *
  * @throws MoescopeError INVALID_ARGUMENT when no token is left to condition on or to score.
  */
-export function encodePair(
-  encode: (text: string) => readonly number[],
+export async function encodePair(
+  encode: Encode,
   context: string,
   continuation: string,
   prefixTokenId: number | undefined,
-): EncodedPair {
-  const pair =
-    context === "" ? encodeAlone(encode, continuation, prefixTokenId) : encodeSplit(encode, context, continuation);
+): Promise<EncodedPair> {
+  const pair = await (context === ""
+    ? encodeAlone(encode, continuation, prefixTokenId)
+    : encodeSplit(encode, context, continuation));
   if (pair.contextIds.length === 0) throw refused("a context that is not white space only", context, continuation);
   if (pair.continuationIds.length === 0) {
     throw refused("a continuation of at least one token after the context's own", context, continuation);
@@ -77,26 +81,27 @@ export function truncatePair(pair: EncodedPair, maxLength: number): EncodedPair 
   return { contextIds: pair.contextIds.slice(-keep), continuationIds: pair.continuationIds };
 }
 
-function encodeAlone(
-  encode: (text: string) => readonly number[],
+async function encodeAlone(
+  encode: Encode,
   continuation: string,
   prefixTokenId: number | undefined,
-): EncodedPair {
+): Promise<EncodedPair> {
   if (prefixTokenId === undefined) {
     throw new MoescopeError(
       "INVALID_ARGUMENT",
       "Expected a context, got an empty one, and the tokenizer has neither a bos nor an eos token to stand in for it.",
     );
   }
-  const ids = [...encode(continuation)];
+  const ids = Array.from(await encode(continuation));
   if (ids[0] === prefixTokenId) return { contextIds: ids.slice(0, 1), continuationIds: ids.slice(1) };
   return { contextIds: [prefixTokenId], continuationIds: ids };
 }
 
-function encodeSplit(encode: (text: string) => readonly number[], context: string, continuation: string): EncodedPair {
+async function encodeSplit(encode: Encode, context: string, continuation: string): Promise<EncodedPair> {
   const moved = moveTrailingWhitespace(context, continuation);
-  const contextIds = [...encode(moved.context)];
-  return { contextIds, continuationIds: encode(moved.context + moved.continuation).slice(contextIds.length) };
+  const contextIds = Array.from(await encode(moved.context));
+  const wholeIds = Array.from(await encode(moved.context + moved.continuation));
+  return { contextIds, continuationIds: wholeIds.slice(contextIds.length) };
 }
 
 function refused(expected: string, context: string, continuation: string): MoescopeError {
