@@ -14,7 +14,7 @@
 //   MXFP4    17 B  e@0 qs[16]@1                    2^(e - 128) * F[n]              F = kFp4Doubled of codebooks.h
 //
 // 64 elements in four groups of 16. g = i / 16; n: nibble of byte 8g + i % 8 of qs, low for i % 16 < 8, else high
-//   NVFP4    36 B  e[4]@0 qs[32]@4                 E4M3(e[g]) / 2 * F[n]           bit 7 of e is not read, but e = 127 is 0
+//   NVFP4    36 B  e[4]@0 qs[32]@4                 E4M3(e[g]) / 2 * F[n], bit 7 of e ignored, and 0 if e = 127
 //
 // 256 elements. j = i / 32, l = i % 32 (groups of 32); s = i / 16 (groups of 16); a = i / 128, r = j % 4;
 // q: bits 2r and 2r + 1 of qs[32a + l]
