@@ -60,11 +60,6 @@ export class ByteCursor {
     return new Uint8Array(this.#take(length, what));
   }
 
-  /** Skips what `bytes` would return. */
-  skip(length: number, what: string): void {
-    this.#take(length, what);
-  }
-
   /** The next `length` bytes; valid until the next call. */
   #take(length: number, what: string): Buffer {
     if (length > this.remaining) {

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { invalidArgument } from "../errors.js";
 import type { LoadPlan } from "../native/binding.js";
 import { withFile } from "./file-source.js";
 import type { GenerationDefaults } from "./generation-defaults.js";
@@ -9,9 +10,9 @@ import { openGgufCheckpoint } from "./gguf-checkpoint.js";
 import type { GgufMetadata } from "./gguf-metadata.js";
 import { partNames } from "./gguf-split.js";
 import { openHfCheckpoint } from "./hf-checkpoint.js";
-import type { ConfigOptions } from "./hf-config.js";
 import type { Architecture, ModelConfig, ParameterCounts } from "./model-config.js";
 import { badFile, fileError, notFound, unsupported } from "./refuse.js";
+import type { ConfigOptions } from "./rope-scaling.js";
 
 /** Where text is turned into tokens. */
 export type TokenizerSource =
@@ -58,6 +59,7 @@ export type OpenOptions = ConfigOptions;
  * @throws CheckpointError saying what is wrong with the files, InvalidArgumentError for `options`
  */
 export async function openCheckpoint(path: string, options: OpenOptions = {}): Promise<Checkpoint> {
+  if (typeof path !== "string" || path === "") throw invalidArgument("the model", "a path", path);
   const absolute = resolve(path);
   if (!(await isFolder(absolute))) return openFile(absolute, options);
   const names = await list(absolute);

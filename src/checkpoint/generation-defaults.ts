@@ -45,9 +45,11 @@ export function ggufGenerationDefaults(metadata: GgufMetadata): GenerationDefaul
     const type = metadata.get(key)?.type;
     return type === "f32" || type === "f64" ? metadata.float(key) : metadata.integer(key);
   };
+  // llama.cpp takes every number below 1 as off.
+  const topK = number("top_k");
   const defaults = withoutUndefined({
     temperature: number("temp"),
-    topK: number("top_k"),
+    topK: topK === undefined ? undefined : Math.max(topK, 0),
     topP: number("top_p"),
     minP: number("min_p"),
     repetitionPenalty: number("penalty_repeat"),

@@ -1,26 +1,26 @@
 import type { FileTensor } from "./file-tensor.js";
+import { ArchitectureKeys } from "./gguf-keys.js";
 import type { GgufMetadata } from "./gguf-metadata.js";
 import type { GgufModel } from "./gguf-split.js";
-import { type ConfigOptions, unsupportedArchitecture } from "./hf-config.js";
-import { type Architecture, checkModelSizes, checkTokenId, type ModelConfig } from "./model-config.js";
+import { type Architecture, checkModelSizes, checkTokenId, checkWidths, type ModelConfig } from "./model-config.js";
 import { badFile, unsupported } from "./refuse.js";
-import { ropeFrequencies, type YarnParameters } from "./rope.js";
-import { completeYarn, contextLength, yarnOfOverride } from "./rope-scaling.js";
-
-/** GGUF's words for our architectures; `llama` with experts is Mixtral. */
-const ARCHITECTURES: Readonly<Record<string, Architecture>> = { qwen2moe: "qwen2_moe", qwen2: "qwen2", llama: "llama" };
+import { type ConfigOptions, checkYarn, completeYarn, ropeSettings, type StatedRope } from "./rope-scaling.js";
 
 /** Keys below `{architecture}.` that are read here, or that change nothing. */
-const KNOWN_KEYS = new Set([
-  ...["context_length", "embedding_length", "block_count", "feed_forward_length", "vocab_size", "tensor_data_layout"],
-  ...["attention.head_count", "attention.head_count_kv", "attention.layer_norm_rms_epsilon"],
-  ...["attention.key_length", "attention.value_length", "rope.dimension_count", "rope.freq_base"],
-  ...["rope.scaling.type", "rope.scaling.factor", "rope.scaling.original_context_length", "rope.scaling.finetuned"],
-  ...["rope.scaling.attn_factor", "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow", "rope.scale_linear"],
-  ...["expert_count", "expert_used_count", "expert_feed_forward_length", "expert_shared_feed_forward_length"],
-  ...["shared_expert_feed_forward_length", "expert_weights_norm", "expert_weights_scale", "expert_gating_func"],
-  ...["attention.causal", "use_parallel_residual"],
-]);
+const KNOWN_KEYS: ReadonlySet<string> = new Set(
+  `
+  context_length embedding_length block_count feed_forward_length vocab_size tensor_data_layout use_parallel_residual
+  attention.head_count attention.head_count_kv attention.layer_norm_rms_epsilon attention.key_length
+  attention.value_length attention.causal
+  rope.dimension_count rope.freq_base rope.scale_linear rope.scaling.type rope.scaling.factor
+  rope.scaling.original_context_length rope.scaling.finetuned rope.scaling.attn_factor rope.scaling.yarn_attn_factor
+  rope.scaling.yarn_ext_factor rope.scaling.yarn_beta_fast rope.scaling.yarn_beta_slow
+  expert_count expert_used_count expert_feed_forward_length expert_shared_feed_forward_length
+  shared_expert_feed_forward_length expert_weights_norm expert_weights_scale expert_gating_func
+  `
+    .trim()
+    .split(/\s+/),
+);
 
 const SOFTMAX_GATING = 1;
 const DEFAULT_THETA = 10000;
@@ -60,97 +60,26 @@ export function parseGgufConfig(model: GgufModel, options: ConfigOptions = {}): 
   };
   checkModelSizes(sizes, where);
   refuseOtherHeadDims(keys, sizes.headDim);
-  const yarn =
-    options.ropeScaling === undefined
-      ? stated.yarn
-      : options.ropeScaling === null
-        ? null
-        : yarnOfOverride(options.ropeScaling, stated.yarn, maxPositionEmbeddings);
-  const frequencies = ropeFrequencies(sizes.headDim, stated.theta, yarn);
   const config: ModelConfig = {
     architecture,
     ...sizes,
     ...readWidths(keys, model.tensors, architecture, sizes.numExpertsPerToken),
     normTopkProb: metadata.boolean(keys.name("expert_weights_norm")) ?? architecture === "mixtral",
-    maxPositionEmbeddings,
-    maxContext: contextLength(maxPositionEmbeddings, yarn, options.maxContext),
     ropeLayout: keys.architecture === "llama" ? "interleaved" : "half",
-    ropeInvFreq: frequencies.invFreq,
-    ropeAttentionFactor: frequencies.attentionFactor,
-    ropeScaling: frequencies.scaling,
+    ...ropeSettings(sizes.headDim, stated, maxPositionEmbeddings, options),
     isMoeLayer: new Uint8Array(numLayers).fill(isMoe ? 1 : 0),
     attentionBias: architecture === "qwen2" || architecture === "qwen2_moe",
     tieWordEmbeddings: !tensors.has("output.weight"),
     eosTokenIds: [],
     bosTokenId: null,
   };
+  checkWidths(config, where);
   readTokens(metadata, config);
   return config;
 }
 
-/** The keys of the file's own architecture, by name without the prefix. */
-class ArchitectureKeys {
-  readonly architecture: string;
-  readonly metadata: GgufMetadata;
-
-  constructor(metadata: GgufMetadata) {
-    const architecture = metadata.text("general.architecture");
-    if (architecture === undefined) throw badFile(`${metadata.path} states no general.architecture.`);
-    if (!(architecture in ARCHITECTURES)) throw unsupportedArchitecture(architecture, metadata.path);
-    this.architecture = architecture;
-    this.metadata = metadata;
-  }
-
-  name(key: string): string {
-    return `${this.architecture}.${key}`;
-  }
-
-  missing(key: string): never {
-    throw badFile(`${this.metadata.path} states no ${this.name(key)}.`);
-  }
-
-  required(key: string): number {
-    return this.integer(key, undefined) ?? this.missing(key);
-  }
-
-  integer<T extends number | undefined>(key: string, fallback: T, min: number = 1): number | T {
-    const value = this.metadata.integer(this.name(key));
-    if (value === undefined) return fallback;
-    return this.#checked(key, value, min);
-  }
-
-  /** A number that may also be given once per layer, if it is the same for all. */
-  perLayer(key: string): number | undefined {
-    const name = this.name(key);
-    if (this.metadata.get(name)?.type !== "array") return this.integer(key, undefined);
-    const values = Array.from(this.metadata.numbers(name, "integers")!, Number);
-    const [first] = values;
-    if (first === undefined) throw badFile(`${name} in ${this.metadata.path} is an empty array.`);
-    const other = values.find((value) => value !== first);
-    if (other !== undefined) {
-      throw unsupported(
-        `${name} in ${this.metadata.path} differs between layers (${first} and ${other}), which is not supported.`,
-      );
-    }
-    return this.#checked(key, first, 1);
-  }
-
-  float(key: string): number | undefined {
-    return this.metadata.float(this.name(key));
-  }
-
-  #checked(key: string, value: number, min: number): number {
-    if (value < min || value >= 2 ** 31) {
-      throw badFile(
-        `Expected ${min} to ${2 ** 31 - 1} for ${this.name(key)} in ${this.metadata.path}, found ${value}.`,
-      );
-    }
-    return value;
-  }
-}
-
 function architectureOf(keys: ArchitectureKeys, numExperts: number): Architecture {
-  const architecture = ARCHITECTURES[keys.architecture]!;
+  const architecture = keys.family;
   if (architecture === "qwen2_moe" && numExperts === 0) {
     throw badFile(
       `${keys.metadata.path} is a qwen2moe model without experts: expected ${keys.name("expert_count")} above 0.`,
@@ -204,7 +133,7 @@ function refuseOtherHeadDims(keys: ArchitectureKeys, headDim: number): void {
   }
 }
 
-function readRope(keys: ArchitectureKeys, maxPosition: number): { theta: number; yarn: YarnParameters | null } {
+function readRope(keys: ArchitectureKeys, maxPosition: number): StatedRope {
   const { metadata } = keys;
   const theta = keys.float("rope.freq_base") ?? DEFAULT_THETA;
   const factor = keys.float("rope.scaling.factor") ?? keys.float("rope.scale_linear");
@@ -217,9 +146,10 @@ function readRope(keys: ArchitectureKeys, maxPosition: number): { theta: number;
       `Rope scaling ${JSON.stringify(type)} of ${metadata.path} is not supported; moescope computes yarn.`,
     );
   }
-  if (factor !== undefined && !(factor >= 1 && Number.isFinite(factor))) {
-    throw badFile(
-      `Expected a number of at least 1 for ${keys.name("rope.scaling.factor")} in ${metadata.path}, found ${factor}.`,
+  const extrapolation = keys.float("rope.scaling.yarn_ext_factor") ?? 1;
+  if (extrapolation !== 1) {
+    throw unsupported(
+      `${keys.name("rope.scaling.yarn_ext_factor")} ${extrapolation} in ${metadata.path} is not supported, only 1.`,
     );
   }
   const yarn = completeYarn(
@@ -228,12 +158,14 @@ function readRope(keys: ArchitectureKeys, maxPosition: number): { theta: number;
       originalMaxPositionEmbeddings: keys.integer("rope.scaling.original_context_length", undefined),
       betaFast: keys.float("rope.scaling.yarn_beta_fast"),
       betaSlow: keys.float("rope.scaling.yarn_beta_slow"),
+      // The converter copies attention_factor of config.json into this key.
+      attentionFactor: keys.float("rope.scaling.yarn_attn_factor"),
     },
     maxPosition,
   );
   // llama.cpp multiplies YaRN's own factor by this one.
   const extra = keys.float("rope.scaling.attn_factor") ?? 1;
-  return { theta, yarn: { ...yarn, attentionFactor: yarn.attentionFactor * extra } };
+  return { theta, yarn: checkYarn({ ...yarn, attentionFactor: yarn.attentionFactor * extra }, metadata.path) };
 }
 
 type Widths = Pick<ModelConfig, "intermediateSize" | "moeIntermediateSize" | "sharedExpertIntermediateSize">;

@@ -68,6 +68,8 @@ const LONG_STRINGS: ReadonlyArray<[RegExp, number]> = [
   [/^tokenizer\.huggingface\.json$/, 64 << 20],
 ];
 const MAX_ARRAY_LENGTH = 1 << 22;
+/** Of all strings of an array together: 100 times the largest vocabulary. */
+const MAX_STRINGS_BYTES = 1 << 28;
 const STRING_LENGTH_BYTES = 8;
 
 /** The next value, with its type before it. `key` is for messages and limits. @throws CheckpointError */
@@ -103,19 +105,22 @@ function readArray(cursor: ByteCursor, key: string, path: string): GgufValue {
     return {
       type: "array",
       of,
-      value: readStrings(cursor, cursor.count(what, STRING_LENGTH_BYTES, MAX_ARRAY_LENGTH), key),
+      value: readStrings(cursor, cursor.count(what, STRING_LENGTH_BYTES, MAX_ARRAY_LENGTH), key, path),
     };
   }
   const count = cursor.count(what, NUMBER_BYTES[of], MAX_ARRAY_LENGTH);
   return { type: "array", of, value: readNumbers(cursor, of, count, key, path) };
 }
 
-function readStrings(cursor: ByteCursor, count: number, key: string): GgufStrings {
+function readStrings(cursor: ByteCursor, count: number, key: string, path: string): GgufStrings {
   const starts = new Uint32Array(count + 1);
   let bytes = new Uint8Array(Math.min(cursor.remaining, count * STRING_LENGTH_BYTES));
   let used = 0;
   for (let index = 0; index < count; index++) {
     const text = readString(cursor, MAX_STRING_BYTES, `element ${index} of ${key}`);
+    if (used + text.length > MAX_STRINGS_BYTES) {
+      throw badFile(`The strings of ${key} in ${path} take more than ${MAX_STRINGS_BYTES} bytes.`);
+    }
     if (used + text.length > bytes.length) {
       // No more than the rest of the file can still fill.
       const larger = new Uint8Array(Math.min(2 * (used + text.length), used + text.length + cursor.remaining));

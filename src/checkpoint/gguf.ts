@@ -12,6 +12,7 @@ const OLD_MAGICS = ["ggml", "ggmf", "ggjt", "ggla", "lmgg", "fmgg", "tjgg", "alg
 
 const MAX_KEYS = 65_536;
 const MAX_TENSORS = 1_000_000;
+const MAX_METADATA_BYTES = 1 << 29;
 const MAX_KEY_BYTES = 65_535;
 /** Names take at most 63 bytes and a zero in ggml. */
 const MAX_TENSOR_NAME_BYTES = 63;
@@ -81,6 +82,9 @@ function readMetadata(cursor: ByteCursor, numKeys: number, path: string): GgufMe
     if (key === "") throw badFile(`Key ${index} of ${path} is empty.`);
     if (values.has(key)) throw badFile(`Key ${JSON.stringify(key)} is in ${path} twice.`);
     values.set(key, readValue(cursor, key, path));
+    if (cursor.position > MAX_METADATA_BYTES) {
+      throw badFile(`The metadata of ${path} takes more than ${MAX_METADATA_BYTES} bytes, far beyond any tokenizer.`);
+    }
   }
   return new GgufMetadata(path, values);
 }

@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Checkpoint, Licence, OpenOptions } from "./checkpoint.js";
+import { withFile } from "./file-source.js";
 import { type GenerationConfig, parseGenerationConfig } from "./generation-defaults.js";
 import { parseHfConfig } from "./hf-config.js";
 import { readJsonFile } from "./json-file.js";
@@ -37,7 +37,9 @@ export function openHfCheckpoint(folder: string, names: readonly string[], optio
     chatTemplate: pathOf("chat_template.jinja"),
     generationConfig: generationPath,
   };
-  const stopTokens = new Set([...config.eosTokenIds, ...generation.eosTokenIds, ...tokenizerEos(tokenizer)]);
+  const namedEos = tokenizerEos(tokenizer);
+  for (const id of namedEos) checkTokenId(id, "eos_token", config.vocabSize, tokenizer.tokenizerConfig!);
+  const stopTokens = new Set([...config.eosTokenIds, ...generation.eosTokenIds, ...namedEos]);
   config.eosTokenIds = [...stopTokens].sort((a, b) => a - b);
   return {
     path: folder,
@@ -55,6 +57,9 @@ export function openHfCheckpoint(folder: string, names: readonly string[], optio
 
 const LICENCE_FILE = /^licen[cs]e(\.(txt|md))?$/i;
 
+/** The first part of a model card, which states the licence. */
+const CARD_BYTES = 65_536;
+
 /** The licence file, and the name that the model card states in its first lines. */
 function licenceOf(folder: string, names: readonly string[]): Licence | null {
   const file = names.find((name) => LICENCE_FILE.test(name));
@@ -71,7 +76,8 @@ function licenceOf(folder: string, names: readonly string[]): Licence | null {
 /** The YAML between the first two lines of dashes. A card that cannot be read only costs us the licence's name. */
 function frontMatter(path: string): string {
   try {
-    return /^---\r?\n([\s\S]*?)\r?\n---/.exec(readFileSync(path, "utf8"))?.[1] ?? "";
+    const start = withFile(path, (source) => source.read(0, Math.min(source.sizeBytes, CARD_BYTES)).toString("utf8"));
+    return /^---\r?\n([\s\S]*?)\r?\n---/.exec(start)?.[1] ?? "";
   } catch {
     return "";
   }

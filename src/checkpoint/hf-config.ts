@@ -1,117 +1,10 @@
 import { ConfigFields } from "./config-fields.js";
+import { DEFAULTS, HARMLESS_FIELDS } from "./hf-fields.js";
 import { readHfRope } from "./hf-rope.js";
-import { type Architecture, checkModelSizes, checkTokenId, type ModelConfig } from "./model-config.js";
+import { type Architecture, checkModelSizes, checkTokenId, checkWidths, type ModelConfig } from "./model-config.js";
 import { badFile, unsupported } from "./refuse.js";
-import { ropeFrequencies } from "./rope.js";
-import { contextLength, type RopeScalingOverride, yarnOfOverride } from "./rope-scaling.js";
+import { type ConfigOptions, ropeSettings } from "./rope-scaling.js";
 import type { JsonObject } from "./strict-json.js";
-
-/** What a caller may change when a checkpoint is opened. */
-export interface ConfigOptions {
-  /** Another rope scaling than the file's; null: none. */
-  ropeScaling?: RopeScalingOverride | null;
-  /** Longest sequence in tokens; default: all that the model can do. */
-  maxContext?: number;
-}
-
-/**
- * Fields that change nothing that is computed: names, training, what transformers does around the model, defaults of
- * generation that generation_config.json repeats. A field that is neither read nor listed here is refused unless it is null,
- * false or empty: a config that asks for something unknown is not approximated. Names that begin with "_" are transformers'
- * own bookkeeping.
- */
-const HARMLESS_FIELDS = new Set([
-  ...["architectures", "auto_map", "dtype", "torch_dtype", "transformers_version", "unsloth_fixed", "unsloth_version"],
-  ...["attention_dropout", "embd_pdrop", "resid_pdrop", "hidden_dropout", "initializer_range", "router_aux_loss_coef"],
-  ...["router_jitter_noise", "output_router_logits", "use_cache", "pretraining_tp", "gradient_checkpointing"],
-  ...["output_attentions", "output_hidden_states", "return_dict", "attn_implementation", "torchscript", "use_bfloat16"],
-  ...[
-    "pad_token_id",
-    "sep_token_id",
-    "unk_token_id",
-    "decoder_start_token_id",
-    "tokenizer_class",
-    "prefix",
-    "name_or_path",
-  ],
-  ...["id2label", "label2id", "num_labels", "problem_type", "task_specific_params", "finetuning_task", "license"],
-  ...["max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty"],
-  ...["temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size"],
-  ...["encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "forced_bos_token_id"],
-  ...["forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens", "remove_invalid_values"],
-  ...["exponential_decay_length_penalty", "chunk_size_feed_forward", "max_window_layers", "model_max_length"],
-]);
-
-/** What the config classes of transformers 5 take where a field is absent. */
-interface ConfigDefaults {
-  vocabSize: number;
-  hiddenSize: number;
-  intermediateSize: number;
-  numLayers: number;
-  numAttentionHeads: number;
-  /** Undefined: as many as attention heads. */
-  numKeyValueHeads: number | undefined;
-  maxPositionEmbeddings: number;
-  rmsNormEps: number;
-  ropeTheta: number;
-  bosTokenId: number | undefined;
-  eosTokenIds: number[];
-}
-
-const DEFAULTS: Readonly<Record<Architecture, ConfigDefaults>> = {
-  qwen2_moe: {
-    vocabSize: 151936,
-    hiddenSize: 2048,
-    intermediateSize: 5632,
-    numLayers: 24,
-    numAttentionHeads: 16,
-    numKeyValueHeads: 16,
-    maxPositionEmbeddings: 32768,
-    rmsNormEps: 1e-6,
-    ropeTheta: 10000,
-    bosTokenId: undefined,
-    eosTokenIds: [],
-  },
-  mixtral: {
-    vocabSize: 32000,
-    hiddenSize: 4096,
-    intermediateSize: 14336,
-    numLayers: 32,
-    numAttentionHeads: 32,
-    numKeyValueHeads: 8,
-    maxPositionEmbeddings: 131072,
-    rmsNormEps: 1e-5,
-    ropeTheta: 1e6,
-    bosTokenId: 1,
-    eosTokenIds: [2],
-  },
-  llama: {
-    vocabSize: 32000,
-    hiddenSize: 4096,
-    intermediateSize: 11008,
-    numLayers: 32,
-    numAttentionHeads: 32,
-    numKeyValueHeads: undefined,
-    maxPositionEmbeddings: 2048,
-    rmsNormEps: 1e-6,
-    ropeTheta: 10000,
-    bosTokenId: 1,
-    eosTokenIds: [2],
-  },
-  qwen2: {
-    vocabSize: 151936,
-    hiddenSize: 4096,
-    intermediateSize: 22016,
-    numLayers: 32,
-    numAttentionHeads: 32,
-    numKeyValueHeads: 32,
-    maxPositionEmbeddings: 32768,
-    rmsNormEps: 1e-6,
-    ropeTheta: 10000,
-    bosTokenId: undefined,
-    eosTokenIds: [],
-  },
-};
 
 /**
  * Turns a config.json into a ModelConfig. `eosTokenIds` are those of this file alone.
@@ -146,31 +39,21 @@ export function parseHfConfig(json: JsonObject, where: string, options: ConfigOp
   checkModelSizes(sizes, where);
   const isMoeLayer = readMoeLayers(fields, architecture, sizes.numLayers, sizes.numExperts);
   refuseSlidingLayers(fields, sizes.numLayers);
-  const yarn =
-    options.ropeScaling === undefined || options.ropeScaling === null
-      ? options.ropeScaling === null
-        ? null
-        : rope.yarn
-      : yarnOfOverride(options.ropeScaling, rope.yarn, maxPositionEmbeddings);
-  const frequencies = ropeFrequencies(sizes.headDim, rope.theta, yarn);
   const intermediateSize = fields.integer("intermediate_size", defaults.intermediateSize);
   const config: ModelConfig = {
     architecture,
     ...sizes,
     intermediateSize: isMoeLayer.includes(0) ? intermediateSize : 0,
     moeIntermediateSize: architecture === "mixtral" ? intermediateSize : sizes.moeIntermediateSize,
-    maxPositionEmbeddings,
-    maxContext: contextLength(maxPositionEmbeddings, yarn, options.maxContext),
     ropeLayout: "half",
-    ropeInvFreq: frequencies.invFreq,
-    ropeAttentionFactor: frequencies.attentionFactor,
-    ropeScaling: frequencies.scaling,
+    ...ropeSettings(sizes.headDim, rope, maxPositionEmbeddings, options),
     isMoeLayer,
     attentionBias: readAttentionBias(fields, architecture),
     tieWordEmbeddings: fields.boolean("tie_word_embeddings", false),
     eosTokenIds: "eos_token_id" in json ? fields.tokenIds("eos_token_id") : defaults.eosTokenIds,
     bosTokenId: fields.integer("bos_token_id", "bos_token_id" in json ? undefined : defaults.bosTokenId, 0) ?? null,
   };
+  checkWidths(config, where);
   for (const id of config.eosTokenIds) checkTokenId(id, "eos_token_id", vocabSize, where);
   if (config.bosTokenId !== null) checkTokenId(config.bosTokenId, "bos_token_id", vocabSize, where);
   refuseUnread(fields);
@@ -181,7 +64,7 @@ function readArchitecture(fields: ConfigFields): Architecture {
   const type = fields.text("model_type", undefined);
   if (type === undefined)
     throw badFile(`${fields.where} states no model_type: is this the config of a language model?`);
-  if (!(type in DEFAULTS)) throw unsupportedArchitecture(type, fields.where);
+  if (!Object.hasOwn(DEFAULTS, type)) throw unsupportedArchitecture(type, fields.where);
   return type as Architecture;
 }
 
@@ -194,6 +77,11 @@ export function unsupportedArchitecture(name: string, where: string): Error {
 }
 
 function refuseQuantised(fields: ConfigFields): void {
+  if (fields.raw("quantization") !== undefined) {
+    throw unsupported(
+      `${fields.where} says that the weights are quantised by MLX (quantization), which is not supported.`,
+    );
+  }
   const quantization = fields.object("quantization_config");
   if (quantization === undefined) return;
   const method = quantization.text("quant_method", "an unnamed method");
@@ -211,6 +99,7 @@ function refuseOtherMath(fields: ConfigFields, architecture: Architecture): void
   for (const name of ["attention_bias", "mlp_bias", "is_encoder_decoder", "add_cross_attention"]) {
     if (fields.boolean(name, false)) throw unsupported(`${name} true in ${fields.where} is not supported.`);
   }
+  if (!fields.boolean("is_causal", true)) throw unsupported(`is_causal false in ${fields.where} is not supported.`);
   const usesWindow = architecture.startsWith("qwen2") ? fields.boolean("use_sliding_window", false) : true;
   const window = fields.integer("sliding_window", 0, 0);
   if (architecture.startsWith("qwen2") && usesWindow) {

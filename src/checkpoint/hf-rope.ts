@@ -1,13 +1,6 @@
 import type { ConfigFields } from "./config-fields.js";
 import { badFile, unsupported } from "./refuse.js";
-import type { YarnParameters } from "./rope.js";
-import { completeYarn } from "./rope-scaling.js";
-
-/** What a config.json says about rotary embedding. */
-export interface StatedRope {
-  theta: number;
-  yarn: YarnParameters | null;
-}
+import { checkYarn, completeYarn, type StatedRope } from "./rope-scaling.js";
 
 /** `finetuned` only tells how the weights came about. */
 const HARMLESS = ["finetuned"];
@@ -58,18 +51,7 @@ function readForm(
     truncate: form.boolean("truncate", undefined),
   };
   refuseUnread(form);
-  if (stated.factor !== undefined && stated.factor < 1)
-    throw form.wrong("factor", "a number of at least 1", stated.factor);
-  for (const [name, value] of [
-    ["beta_fast", stated.betaFast],
-    ["beta_slow", stated.betaSlow],
-  ] as const) {
-    if (value !== undefined && value < 0) throw form.wrong(name, "a number above 0", value);
-  }
-  if (stated.attentionFactor !== undefined && !(stated.attentionFactor > 0)) {
-    throw form.wrong("attention_factor", "a number above 0", stated.attentionFactor);
-  }
-  return { theta, yarn: completeYarn(stated, maxPositionEmbeddings) };
+  return { theta, yarn: checkYarn(completeYarn(stated, maxPositionEmbeddings), form.where) };
 }
 
 function readType(form: ConfigFields): "default" | "yarn" {

@@ -94,8 +94,8 @@ function storageOf(tensor: FileTensor, where: string): DType {
   const { dtype, name } = tensor.type;
   if (dtype !== undefined) return dtype;
   throw unsupported(
-    `Tensor ${JSON.stringify(tensor.name)} of ${where} is stored as ${name}, which moescope does not compute with; it takes ` +
-      `${Object.keys(BLOCK_SHAPES).join(", ")}.`,
+    `Tensor ${JSON.stringify(tensor.name)} of ${where} is stored as ${name}, which moescope does not compute with; it takes F32, ` +
+      "F16, BF16 and the block types of ggml.",
   );
 }
 

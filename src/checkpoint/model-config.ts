@@ -74,6 +74,8 @@ export type ModelSizes = Pick<
 export function checkModelSizes(sizes: ModelSizes, where: string): void {
   const { numLayers, numAttentionHeads, numKeyValueHeads, headDim, rmsNormEps, ropeTheta } = sizes;
   if (numLayers > MAX_LAYERS) throw badFile(`Expected at most ${MAX_LAYERS} layers in ${where}, found ${numLayers}.`);
+  if (!(sizes.vocabSize >= 1))
+    throw badFile(`Expected a token embedding with rows in ${where}, found ${sizes.vocabSize}.`);
   if (numKeyValueHeads > numAttentionHeads || numAttentionHeads % numKeyValueHeads !== 0) {
     throw badFile(
       `Expected the number of key/value heads to divide the ${numAttentionHeads} attention heads of ${where}, found ` +
@@ -103,6 +105,24 @@ export function checkModelSizes(sizes: ModelSizes, where: string): void {
       `Expected 1 to ${sizes.numExperts} experts per token in ${where}, which has ${sizes.numExperts} experts, found ` +
         `${sizes.numExpertsPerToken}.`,
     );
+  }
+}
+
+/** Refuses widths of FFNs that are no widths. @throws CheckpointError */
+export function checkWidths(config: ModelConfig, where: string): void {
+  const widths: Array<[boolean, string, number]> = [
+    [config.isMoeLayer.includes(0), "the dense layers", config.intermediateSize],
+    [config.isMoeLayer.includes(1), "the experts", config.moeIntermediateSize],
+    [
+      config.architecture === "qwen2_moe" && config.numExperts > 0,
+      "the shared expert",
+      config.sharedExpertIntermediateSize,
+    ],
+  ];
+  for (const [isUsed, what, width] of widths) {
+    if (isUsed && !(Number.isInteger(width) && width > 0)) {
+      throw badFile(`Expected a whole number above 0 as width of ${what} of ${where}, found ${width}.`);
+    }
   }
 }
 
