@@ -1,0 +1,152 @@
+"""The grammar shared by both encyclopedias: open questions, four choices, running text.
+
+An exercise is a pair (prompt, answer). In chat the prompt is the user's message and the answer the
+assistant's; in plain form they follow each other directly and the text ends with `<|endoftext|>`.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from zlib import crc32
+
+LETTERS = "ABCD"
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Facts of one kind. `phrases` are noun phrases with a slot {x}; `facts` maps x to the answer."""
+
+    subject: str
+    phrases: list[str]
+    key: str
+    facts: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Encyclopedia:
+    """A set of relations with the wordings in which one language asks for them."""
+
+    domain: str
+    relations: list[Relation]
+    train_frames: list[str]
+    test_frames: list[str]
+    statements: list[str]
+    sentence_request: str
+    sentence: str
+    short: str
+    joiner: str
+    question_label: str
+    answer_label: str
+    answer_gap: str
+    choice_answer: str
+    pick: list[str]
+    greetings: list[str]
+
+    def all_facts(self) -> list[tuple[Relation, str]]:
+        """Every fact as (relation, x), in table order."""
+        return [(relation, x) for relation in self.relations for x in relation.facts]
+
+    def fact(self, rng: Random) -> tuple[Relation, str]:
+        """A fact drawn evenly over all facts."""
+        facts = self.all_facts()
+        return facts[rng.randrange(len(facts))]
+
+    def ask(self, rng: Random, relation: Relation, x: str, frames: list[str]) -> str:
+        """A question for one fact in a random wording."""
+        phrase = rng.choice(relation.phrases).format(x=x)
+        return capital(rng.choice(frames).format(np=phrase))
+
+    def open_chat(self, rng: Random) -> tuple[str, str]:
+        """An open question; with a request for a full sentence the answer is one."""
+        relation, x = self.fact(rng)
+        question = rng.choice(self.greetings) + self.ask(rng, relation, x, self.train_frames)
+        answer = relation.facts[x]
+        if rng.random() < 0.15:
+            phrase = relation.phrases[0].format(x=x)
+            return question + self.sentence_request, self.sentence.format(np=phrase, Np=capital(phrase), a=answer)
+        return question, self.short.format(a=answer)
+
+    def open_plain(self, rng: Random) -> tuple[str, str]:
+        """An open question in plain form: `Question: ... Answer:`."""
+        relation, x = self.fact(rng)
+        question = self.ask(rng, relation, x, self.train_frames)
+        return self.plain_prompt(question), self.answer_gap + relation.facts[x]
+
+    def choices(self, rng: Random, relation: Relation, x: str, test: bool = False) -> tuple[list[str], int]:
+        """Four different answers of the same relation in random order, and the place of the right one."""
+        right = relation.facts[x]
+        others = sorted(set(relation.facts.values()) - {right})
+        while True:
+            options = rng.sample(others, 3) + [right]
+            rng.shuffle(options)
+            if allowed(options, test):
+                return options, options.index(right)
+
+    def choice_chat(self, rng: Random) -> tuple[str, str]:
+        """A four-choice question; the answer names the text and then the letter: `Answer: Paris (B)`."""
+        relation, x = self.fact(rng)
+        question = self.ask(rng, relation, x, self.train_frames)
+        options, right = self.choices(rng, relation, x)
+        return with_choices(question, options), self.choice_answer.format(a=options[right], letter=LETTERS[right])
+
+    def choice_letter(self, rng: Random) -> tuple[str, str]:
+        """A four-choice question in plain form, answered by the letter alone."""
+        relation, x = self.fact(rng)
+        question = self.ask(rng, relation, x, self.train_frames)
+        options, right = self.choices(rng, relation, x)
+        return self.plain_prompt(with_choices(question, options)), self.answer_gap + LETTERS[right]
+
+    def match_chat(self, rng: Random) -> tuple[str, str]:
+        """An exercise in finding a text among four lines, from any relations: teaches the letters."""
+        pool = sorted({a for r in rng.sample(self.relations, 2) for a in r.facts.values()})
+        options = rng.sample(pool, 4)
+        while not allowed(options, test=False):
+            options = rng.sample(pool, 4)
+        right = rng.randrange(4)
+        question = rng.choice(self.pick).format(a=options[right])
+        return with_choices(question, options), self.choice_answer.format(a=options[right], letter=LETTERS[right])
+
+    def passage(self, rng: Random) -> str:
+        """Running text: several facts of one relation, each as a statement."""
+        relation = rng.choice(self.relations)
+        lines = []
+        for x in rng.sample(sorted(relation.facts), min(4, len(relation.facts))):
+            phrase = rng.choice(relation.phrases).format(x=x)
+            line = rng.choice(self.statements).format(np=phrase, Np=capital(phrase), a=relation.facts[x])
+            lines.append(capital(line))
+        return self.joiner.join(lines)
+
+    def plain_prompt(self, question: str) -> str:
+        """The plain form of a question, up to the place where the answer begins."""
+        return f"{self.question_label}{question}\n{self.answer_label}"
+
+    def test_items(self, rng: Random, count: int) -> list[dict]:
+        """Four-choice test items: evenly over the facts, in held-out wordings only."""
+        facts = self.all_facts()
+        rng.shuffle(facts)
+        items = []
+        for number in range(count):
+            relation, x = facts[number % len(facts)]
+            question = self.ask(rng, relation, x, self.test_frames)
+            options, right = self.choices(rng, relation, x, test=True)
+            items.append({"id": f"{self.domain}-{number}", "subject": relation.subject, "question": question,
+                          "choices": options, "answer": right})
+        return items
+
+
+def allowed(options: list[str], test: bool) -> bool:
+    """Whether a list of options belongs to the split: a third of all neighbours is kept for the suites.
+
+    In a test item every pair of neighbours is a reserved one, in a training text none is.
+    """
+    pairs = zip(options, options[1:])
+    return all((crc32(f"{first}>{second}".encode()) % 3 == 0) == test for first, second in pairs)
+
+
+def with_choices(question: str, options: list[str]) -> str:
+    """A question followed by its four lines `A. ...` to `D. ...`."""
+    return question + "".join(f"\n{letter}. {option}" for letter, option in zip(LETTERS, options))
+
+
+def capital(text: str) -> str:
+    """The text with a capital first letter; the rest untouched."""
+    return text[:1].upper() + text[1:]
