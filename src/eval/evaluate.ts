@@ -1,0 +1,137 @@
+import { AbortError, invalidArgument } from "../errors.js";
+import { asLanguageModel, type LanguageModel, type LanguageModelSource, type TraceLevel } from "./language-model.js";
+import { type Progress, ProgressMeter } from "./progress.js";
+import { versions } from "./provenance.js";
+import type { RunResult } from "./result.js";
+import { Run, type RunIdentity } from "./run.js";
+import { RunFolder } from "./run-folder.js";
+import { runSamples } from "./runner.js";
+import type { Task } from "./task.js";
+import type { TraceSink } from "./trace-sink.js";
+
+export interface EvaluateOptions {
+  /** The run folder; without one nothing is written and nothing can be resumed. */
+  out?: string;
+  /** Go on with the run that `out` holds. */
+  resume?: boolean;
+  /** Ask the model for its routes; they go to `traceSink`. */
+  trace?: TraceLevel;
+  /** Opens the place for routes; `folder` is the run's `trace/`, or undefined without a run folder. */
+  traceSink?: (folder: string | undefined) => TraceSink;
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+  /** Samples in one call of the model. */
+  batchSize?: number;
+  /** Calls of the model in flight; more than 1 helps only an endpoint. */
+  concurrency?: number;
+}
+
+/** The run was cancelled: `partial` holds the numbers of what is done, and a run folder can be resumed. */
+export class RunAbortedError extends AbortError {
+  readonly partial: RunResult;
+
+  constructor(partial: RunResult, options?: { cause?: unknown }) {
+    const done = partial.tasks.reduce((sum, task) => sum + task.done, 0);
+    const total = partial.tasks.reduce((sum, task) => sum + task.samples, 0);
+    super(`The run was cancelled with ${done} of ${total} samples done.`, options);
+    this.partial = partial;
+  }
+}
+
+/**
+ * Runs tasks on a model and gives their numbers.
+ *
+ * @throws RunAbortedError when `signal` fires; MoescopeError NOT_FOUND for missing data, RUN_CONFLICT for a run folder that is not
+ *   this run's, DISK_FULL; any error of the model. What was finished before is on disk.
+ */
+export async function evaluate(
+  model: LanguageModel | LanguageModelSource,
+  tasks: readonly Task[],
+  options: EvaluateOptions = {},
+): Promise<RunResult> {
+  checkArguments(tasks, options);
+  const view = asLanguageModel(model);
+  const description = await view.describe();
+  const loaded = await Promise.all(tasks.map((task) => task.load()));
+  const run = new Run(description.name, tasks, loaded);
+  const identity: RunIdentity = {
+    model: description,
+    tasks: tasks.map(({ name, track, version, settings }, i) => {
+      return { name, track, version, settings, dataset: loaded[i]!.dataset };
+    }),
+    trace: options.trace ?? null,
+  };
+  const folder =
+    options.out === undefined
+      ? undefined
+      : await RunFolder.open(
+          options.out,
+          { identity, versions: versions() },
+          { resume: options.resume, onRow: (row) => run.add(row) },
+        );
+  try {
+    await runTasks(view, run, folder, options);
+    const result = run.result(folder?.path);
+    await folder?.complete({ digest: result.digest, tasks: result.tasks });
+    return result;
+  } catch (error) {
+    if (error instanceof AbortError) throw new RunAbortedError(run.result(folder?.path), { cause: error });
+    throw error;
+  } finally {
+    await folder?.close();
+  }
+}
+
+async function runTasks(
+  model: LanguageModel,
+  run: Run,
+  folder: RunFolder | undefined,
+  options: EvaluateOptions,
+): Promise<void> {
+  const sink = options.traceSink?.(folder?.tracePath);
+  const { batchSize = 16, concurrency = 1, trace, signal } = options;
+  try {
+    for (const [i, task] of run.tasks.entries()) {
+      const loaded = run.loaded[i]!;
+      const meter = new ProgressMeter(
+        task,
+        loaded.samples.length,
+        run.scoresOf(task.name).map(({ scores }) => scores),
+      );
+      const report = (requestsDone?: number, requestsTotal?: number): void =>
+        options.onProgress?.(meter.event(requestsDone, requestsTotal));
+      report();
+      await runSamples(
+        model,
+        task,
+        loaded,
+        { batchSize, concurrency, trace, signal, onRequests: report },
+        (sample) => run.has({ task: task.name, sample_id: sample.id, epoch: 0 }),
+        async ({ rows, traces }) => {
+          if (traces.length > 0) await sink?.write(traces);
+          await folder?.append(rows);
+          for (const row of rows) {
+            run.add(row);
+            meter.add(row.scores);
+          }
+          report();
+        },
+      );
+    }
+  } finally {
+    await sink?.close();
+  }
+}
+
+function checkArguments(tasks: readonly Task[], options: EvaluateOptions): void {
+  if (tasks.length === 0) throw invalidArgument("tasks", "at least one task", tasks);
+  const names = tasks.map((task) => task.name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw invalidArgument("tasks", "tasks with different names in one run", twice);
+  for (const name of ["batchSize", "concurrency"] as const) {
+    const value = options[name];
+    if (value !== undefined && (!Number.isInteger(value) || value < 1)) {
+      throw invalidArgument(name, "a whole number, at least 1", value);
+    }
+  }
+}
