@@ -1,0 +1,60 @@
+import { invalidArgument, type PromptForm, type Selection, type Task, type Track } from "../src/index.js";
+import { GSM8K_VARIANTS, gsm8k } from "./gsm8k.js";
+import { mmlu } from "./mmlu.js";
+
+/** Settings that every benchmark understands; what is left out has the benchmark's own default. */
+export interface NamedTaskOptions extends Selection {
+  dataDir?: string;
+  track?: Track;
+  numFewshot?: number;
+  form?: PromptForm;
+  maxTokens?: number;
+}
+
+/** A benchmark with its variants in each track; asked for by name alone, it gives the tasks that `usual` lists. */
+interface Benchmark {
+  variants: Readonly<Record<Track, readonly string[]>>;
+  usual: Readonly<Record<Track, readonly string[]>>;
+  task(options: NamedTaskOptions, variant: string): Task;
+}
+
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
+  mmlu: {
+    variants: { ref: [""], qwen: [""] },
+    usual: { ref: [""], qwen: [""] },
+    task: (options) => mmlu(options),
+  },
+  gsm8k: {
+    variants: GSM8K_VARIANTS,
+    // What Qwen ran is not known, so all three candidates are run and printed.
+    usual: { ref: ["standard"], qwen: GSM8K_VARIANTS.qwen },
+    task: (options, variant) => gsm8k({ ...options, variant: variant as (typeof GSM8K_VARIANTS)["ref"][number] }),
+  },
+};
+
+/** The names that `namedTasks` knows. */
+export const BENCHMARK_NAMES: readonly string[] = Object.keys(BENCHMARKS);
+
+/**
+ * The tasks of names such as "mmlu" or "gsm8k:cot" (a benchmark and one of its variants).
+ *
+ * @throws InvalidArgumentError for an unknown benchmark or a variant that the track does not have.
+ */
+export function namedTasks(names: readonly string[], options: NamedTaskOptions = {}): Task[] {
+  const track = options.track ?? "ref";
+  return names.flatMap((name) => {
+    const [benchmarkName, variant] = name.split(":", 2) as [string, string | undefined];
+    const benchmark = BENCHMARKS[benchmarkName];
+    if (benchmark === undefined) throw invalidArgument("tasks", `benchmarks (${BENCHMARK_NAMES.join(", ")})`, name);
+    const known = benchmark.variants[track].filter((candidate) => candidate !== "");
+    if (variant !== undefined && !known.includes(variant)) {
+      const expected =
+        known.length === 0
+          ? `${benchmarkName} without a variant`
+          : `a variant of ${benchmarkName} (${known.join(", ")})`;
+      throw invalidArgument("tasks", `${expected} in track ${track}`, name);
+    }
+    const variants = variant === undefined ? benchmark.usual[track] : [variant];
+    return variants.map((each) => benchmark.task(options, each));
+  });
+}

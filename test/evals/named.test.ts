@@ -1,0 +1,25 @@
+import { describe, expect, it } from "vitest";
+import { namedTasks } from "../../evals/index.js";
+
+const shown = (names: string[], options = {}): string[] =>
+  namedTasks(names, options).map(({ name, track }) => `${name}/${track}`);
+
+describe("namedTasks", () => {
+  it("gives one task for a name in track ref, and all candidates of GSM8K in track qwen", () => {
+    expect(shown(["mmlu", "gsm8k"])).toEqual(["mmlu/ref", "gsm8k/ref"]);
+    expect(shown(["gsm8k"], { track: "qwen" })).toEqual(["gsm8k/qwen", "gsm8k-bare/qwen", "gsm8k-few-shot/qwen"]);
+  });
+
+  it("gives the variant that is asked for, with the settings", () => {
+    const [task] = namedTasks(["gsm8k:cot"], { maxTokens: 7, limit: 3 });
+    expect(task).toMatchObject({ name: "gsm8k-cot", settings: { maxTokens: 7, limit: 3 } });
+  });
+
+  it.each([
+    [["mmlu2"], 'Expected benchmarks (mmlu, gsm8k) for tasks, got "mmlu2".'],
+    [["gsm8k:boxed"], 'Expected a variant of gsm8k (standard, cot) in track ref for tasks, got "gsm8k:boxed".'],
+    [["mmlu:x"], 'Expected mmlu without a variant in track ref for tasks, got "mmlu:x".'],
+  ])("refuses %j", (names, message) => {
+    expect(() => namedTasks(names)).toThrow(message);
+  });
+});
