@@ -1,0 +1,233 @@
+/** What the router did, token by token and layer by layer. */
+
+import { type Table, tableFromIPC, tableToIPC } from "apache-arrow";
+import { InvalidArgumentError, invalidArgument } from "../errors.js";
+import type { StepTrace } from "../native/binding.js";
+import { ExpertLoad } from "./expert-load.js";
+import { type RecordedRoute, routeOf } from "./route.js";
+import {
+  EMPTY_SLOT,
+  type RecordedLevel,
+  STANDARD_SEGMENTS,
+  type TraceKey,
+  type TraceLayout,
+  type TraceMetadata,
+} from "./schema.js";
+import {
+  columnsOfStep,
+  columnWidths,
+  joinParts,
+  pickLayers,
+  sliceTokens,
+  type TokenRun,
+  type TraceColumns,
+  type TraceParts,
+} from "./trace-columns.js";
+import { partsOf, tableOf } from "./trace-table.js";
+
+const LEVELS: readonly RecordedLevel[] = ["topk", "logits", "hidden"];
+
+/**
+ * A router trace. Its arrays are those that native code filled, or views of them: treat them as read-only. Rows are (token, layer),
+ * tokens outermost; `EMPTY_SLOT` marks a slot that a top-k intervention left empty.
+ */
+export class RouterTrace implements TraceParts {
+  readonly layout: TraceLayout;
+  readonly keys: readonly TraceKey[];
+  readonly columns: TraceColumns;
+  readonly hidden: Float32Array;
+
+  /** Throws INVALID_ARGUMENT where an array's length does not follow from the layout and the number of tokens. */
+  constructor({ layout, keys, columns, hidden }: TraceParts) {
+    const numTokens = columns.tokenIds.length;
+    const widths = columnWidths(layout);
+    for (const name of Object.keys(widths) as (keyof TraceColumns)[]) {
+      const expected = numTokens * widths[name];
+      if (columns[name].length === expected) continue;
+      throw invalidArgument(name, `${numTokens} tokens x ${widths[name]} values`, columns[name].length);
+    }
+    const hasHidden = layout.level === "hidden" && numTokens > 0;
+    if (hidden.length > 0 !== hasHidden || hidden.length % (layout.metadata.numLayers * numTokens || 1) !== 0) {
+      throw invalidArgument("hidden", hasHidden ? "one vector per layer and token" : "no values", hidden.length);
+    }
+    this.layout = layout;
+    this.keys = keys;
+    this.columns = columns;
+    this.hidden = hidden;
+  }
+
+  /**
+   * The trace of one step; its large arrays are the step's own. `runs` say what the rows are, in the order of the step's segments.
+   * `segments` names the labels that the runs use.
+   */
+  static fromStep(
+    step: StepTrace,
+    runs: readonly TokenRun[],
+    options: { metadata: TraceMetadata; level: RecordedLevel; segments?: readonly string[] },
+  ): RouterTrace {
+    const { metadata, level, segments = STANDARD_SEGMENTS } = options;
+    const { moeLayers, numExperts } = metadata;
+    if (step.numMoeLayers !== moeLayers.length)
+      throw invalidArgument("step", `${moeLayers.length} MoE layers`, step.numMoeLayers);
+    if (step.numExperts !== numExperts) throw invalidArgument("step", `${numExperts} experts`, step.numExperts);
+    const layout = { metadata, level, topK: step.topK, layers: moeLayers, segments };
+    return new RouterTrace({ layout, ...columnsOfStep(step, runs), hidden: step.hidden });
+  }
+
+  /**
+   * All tokens of several traces of one model, level and set of layers, in the given order. Copies each array once; one trace is
+   * returned as it is. Throws INVALID_ARGUMENT where they cannot be joined.
+   */
+  static concat(traces: readonly RouterTrace[]): RouterTrace {
+    const [first, ...others] = traces;
+    if (first === undefined) throw new InvalidArgumentError("Expected at least one trace to join, got none.");
+    if (others.length === 0) return first;
+    for (const { layout } of others) {
+      const differing = [
+        ["levels", first.layout.level, layout.level],
+        ["layers", first.layout.layers.join(", "), layout.layers.join(", ")],
+        ["models", first.layout.metadata.model, layout.metadata.model],
+        ["experts", first.layout.metadata.numExperts, layout.metadata.numExperts],
+      ].find(([, a, b]) => a !== b);
+      if (differing === undefined) continue;
+      const [what, a, b] = differing;
+      throw new InvalidArgumentError(`Expected traces of the same ${what} to join, got ${a} and ${b}.`);
+    }
+    return new RouterTrace(joinParts(traces));
+  }
+
+  /**
+   * The trace of a request whose first tokens came from a cached prefix: the prefix's rows as they were stored, attributed to the
+   * request and not computed, then the rows that ran. Throws INVALID_ARGUMENT where the prefix was stored at a lower level than the
+   * computed rows, or does not end where they start.
+   */
+  static fromParts(storedPrefix: RouterTrace, computed: RouterTrace): RouterTrace {
+    if (storedPrefix.numTokens === 0) return computed;
+    const prefix = storedPrefix.attributedTo(computed.keys[computed.columns.keys[0] ?? 0] ?? {});
+    if (computed.numTokens === 0) return prefix;
+    const end = storedPrefix.columns.positions[storedPrefix.numTokens - 1]! + 1;
+    const start = computed.columns.positions[0]!;
+    if (start !== end) throw invalidArgument("the first computed position", `${end}, the end of the prefix,`, start);
+    return RouterTrace.concat([prefix.atLevel(computed.layout.level), computed]);
+  }
+
+  get numTokens(): number {
+    return this.columns.tokenIds.length;
+  }
+
+  /** Global numbers of the MoE layers in this trace. */
+  get layers(): readonly number[] {
+    return this.layout.layers;
+  }
+
+  /** Slots per row. */
+  get topK(): number {
+    return this.layout.topK;
+  }
+
+  /** The tokens [start, end) as views, with the meaning of `Array.prototype.slice` for one or two non-negative numbers. */
+  slice(start: number, end: number = this.numTokens): RouterTrace {
+    const last = Math.min(end, this.numTokens);
+    return new RouterTrace(sliceTokens(this, Math.min(start, last), last));
+  }
+
+  /** These layers alone, by global number, in ascending order. Throws INVALID_ARGUMENT for a layer that is not in the trace. */
+  selectLayers(layers: readonly number[]): RouterTrace {
+    const indexes = layers.map((layer) => {
+      const index = this.layers.indexOf(layer);
+      if (index < 0) throw invalidArgument("layer", `one of ${this.layers.join(", ")}`, layer);
+      return index;
+    });
+    return new RouterTrace(
+      pickLayers(
+        this,
+        [...new Set(indexes)].sort((a, b) => a - b),
+      ),
+    );
+  }
+
+  /** The same rows without what a higher level adds. Throws INVALID_ARGUMENT where this trace has less. */
+  atLevel(level: RecordedLevel): RouterTrace {
+    const { layout } = this;
+    if (level === layout.level) return this;
+    if (LEVELS.indexOf(level) > LEVELS.indexOf(layout.level)) {
+      throw new InvalidArgumentError(`Expected routes stored at level ${level} or above, got level ${layout.level}.`);
+    }
+    const columns = { ...this.columns };
+    if (level === "topk") columns.routerLogits = new Float32Array(0);
+    return new RouterTrace({ ...this, layout: { ...layout, level }, columns, hidden: new Float32Array(0) });
+  }
+
+  /** The same rows under another key. */
+  withKey(key: TraceKey): RouterTrace {
+    return new RouterTrace({
+      ...this,
+      keys: [key],
+      columns: { ...this.columns, keys: new Int32Array(this.numTokens) },
+    });
+  }
+
+  /** The same rows as a request owns them that did not run them: attributed, not computed. */
+  attributedTo(key: TraceKey): RouterTrace {
+    const { columns } = this.withKey(key);
+    return new RouterTrace({ ...this, keys: [key], columns: { ...columns, computed: new Uint8Array(this.numTokens) } });
+  }
+
+  /**
+   * Assignments per layer and expert, by the selected ids. `attributed` counts every row, those of a prefix hit included; `computed`
+   * only the rows that ran.
+   */
+  expertLoad(rows: "attributed" | "computed" = "attributed"): ExpertLoad {
+    const { topK, layers, metadata } = this.layout;
+    const counts = new Float64Array(layers.length * metadata.numExperts);
+    const { topkExperts, computed } = this.columns;
+    for (let token = 0, slot = 0; token < this.numTokens; token++) {
+      for (let layer = 0; layer < layers.length; layer++) {
+        for (const end = slot + topK; slot < end; slot++) {
+          const expert = topkExperts[slot]!;
+          if (expert === EMPTY_SLOT || (rows === "computed" && computed[token] === 0)) continue;
+          counts[layer * metadata.numExperts + expert]!++;
+        }
+      }
+    }
+    return new ExpertLoad(counts, layers, metadata.numExperts);
+  }
+
+  /** The residual stream after a layer of the model, dense ones included; a view. [tokens, hiddenSize] */
+  hiddenAfter(layer: number): Float32Array {
+    const { numLayers } = this.layout.metadata;
+    if (this.layout.level !== "hidden") {
+      throw new InvalidArgumentError(`Expected a trace at level hidden, got level ${this.layout.level}.`);
+    }
+    if (!(layer >= 0 && layer < numLayers)) throw invalidArgument("layer", `a layer from 0 to ${numLayers - 1}`, layer);
+    const size = this.hidden.length / numLayers;
+    return this.hidden.subarray(layer * size, (layer + 1) * size);
+  }
+
+  /** What a replay intervention takes. Throws INVALID_ARGUMENT unless the rows are consecutive positions. */
+  route(): RecordedRoute {
+    return routeOf(this);
+  }
+
+  /** The Arrow table of `schema.ts`; lists and floats are views of the trace's arrays. Hidden states are not in it. */
+  toArrow(): Table {
+    return tableOf(this);
+  }
+
+  /** The trace of a table that `toArrow` made, also after it was stored. Throws BAD_FILE for any other. */
+  static fromArrow(table: Table): RouterTrace {
+    const parts = partsOf(table);
+    const level = parts.layout.level === "hidden" ? "logits" : parts.layout.level;
+    return new RouterTrace({ ...parts, layout: { ...parts.layout, level } });
+  }
+
+  /** The table as an Arrow IPC file. */
+  toIPC(): Uint8Array {
+    return tableToIPC(this.toArrow(), "file");
+  }
+
+  /** Reads an Arrow IPC file or stream that `toIPC` wrote. */
+  static fromIPC(bytes: Uint8Array): RouterTrace {
+    return RouterTrace.fromArrow(tableFromIPC(bytes));
+  }
+}
