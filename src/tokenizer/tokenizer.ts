@@ -34,6 +34,8 @@ export interface TokenizerOptions {
   spaceAfterSpecial?: boolean;
   /** Ids that end a turn beside EOS, where the source names them. */
   eosTokenIds?: readonly number[];
+  /** Pieces, or plain bytes, of tokens that text never gives and `json` cannot name, but a model may generate. */
+  decodeOnly?: ReadonlyMap<number, string | Uint8Array>;
   /** What the loader wants its user to know, in sentences. */
   warnings?: readonly string[];
 }
@@ -85,7 +87,10 @@ export class Tokenizer {
     this.stripsLeadingSpace = this.style.stripsLeadingSpace;
     this.addedById = new Map(json.added_tokens.map((token) => [token.id, token]));
     this.pieces = piecesById(json);
-    this.vocabSize = this.pieces.length;
+    for (const [id, piece] of options.decodeOnly ?? []) {
+      this.bytesById[id] = typeof piece === "string" ? pieceBytes(piece, this.style) : piece;
+    }
+    this.vocabSize = Math.max(this.pieces.length, this.bytesById.length);
     this.idOfPiece = new Map(this.pieces.flatMap((piece, id) => (piece === undefined ? [] : [[piece, id] as const])));
     this.splitter = new SpecialTokenSplitter(json.added_tokens.filter((token) => token.special === true));
     this.bosTokenId = this.namedToken(config.bos_token, "bos_token");
