@@ -14,7 +14,7 @@ export interface EvaluateOptions {
   out?: string;
   /** Go on with the run that `out` holds. */
   resume?: boolean;
-  /** Ask the model for its routes; they go to `traceSink`. */
+  /** Ask the model for its routes. They go to `traceSink`; without a run folder and a sink they are kept in the result. */
   trace?: TraceLevel;
   /** Opens the place for routes; `folder` is the run's `trace/`, or undefined without a run folder. */
   traceSink?: (folder: string | undefined) => TraceSink;
@@ -88,7 +88,7 @@ async function runTasks(
   folder: RunFolder | undefined,
   options: EvaluateOptions,
 ): Promise<void> {
-  const sink = options.traceSink?.(folder?.tracePath);
+  const sink = options.traceSink?.(folder?.tracePath) ?? run.traceSink();
   const { batchSize = 16, concurrency = 1, trace, signal } = options;
   try {
     for (const [i, task] of run.tasks.entries()) {
@@ -108,7 +108,7 @@ async function runTasks(
         { batchSize, concurrency, trace, signal, onRequests: report },
         (sample) => run.has({ task: task.name, sample_id: sample.id, epoch: 0 }),
         async ({ rows, traces }) => {
-          if (traces.length > 0) await sink?.write(traces);
+          if (traces.length > 0) await sink.write(traces);
           await folder?.append(rows);
           for (const row of rows) {
             run.add(row);
@@ -119,7 +119,7 @@ async function runTasks(
       );
     }
   } finally {
-    await sink?.close();
+    await sink.close();
   }
 }
 
@@ -128,6 +128,9 @@ function checkArguments(tasks: readonly Task[], options: EvaluateOptions): void 
   const names = tasks.map((task) => task.name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw invalidArgument("tasks", "tasks with different names in one run", twice);
+  if (options.trace !== undefined && options.out !== undefined && options.traceSink === undefined) {
+    throw invalidArgument("traceSink", "a place for the routes of a run folder", options.traceSink);
+  }
   for (const name of ["batchSize", "concurrency"] as const) {
     const value = options[name];
     if (value !== undefined && (!Number.isInteger(value) || value < 1)) {

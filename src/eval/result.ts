@@ -1,5 +1,6 @@
 import type { MetricRow } from "./metric.js";
 import type { DatasetInfo, Json, Scores, Track } from "./task.js";
+import type { TraceEntry } from "./trace-sink.js";
 
 /** What a run found: small enough to keep, whole enough to compare with another run item by item. */
 
@@ -35,4 +36,6 @@ export interface RunResult {
   digest: string;
   /** By task name. */
   scores: ReadonlyMap<string, readonly SampleScore[]>;
+  /** Routes that were asked for and had no other place to go. */
+  traces: readonly TraceEntry[];
 }

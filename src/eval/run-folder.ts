@@ -185,13 +185,15 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 /** Opens samples.jsonl for appending, after its rows were read and a torn last line was cut off. */
 async function openSamples(path: string, onRow: (row: SampleRow) => void): Promise<FileHandle> {
   const file = join(path, "samples.jsonl");
+  let samples: FileHandle | undefined;
   try {
-    const samples = await open(file, "a+");
+    samples = await open(file, "a+");
     const { size } = await samples.stat();
     const whole = await readRows(file, onRow);
     if (whole < size) await samples.truncate(whole);
     return samples;
   } catch (error) {
+    await samples?.close();
     throw fromSystemError(error, `open ${file}`);
   }
 }

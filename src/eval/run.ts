@@ -3,6 +3,7 @@ import { metricRows } from "./metric.js";
 import type { RunResult, SampleScore, TaskResult } from "./result.js";
 import { digestOfRows, rowDigest, rowKey, type SampleRow } from "./row.js";
 import type { LoadedTask, Task } from "./task.js";
+import type { TraceEntry, TraceSink } from "./trace-sink.js";
 
 /** What makes two runs the same one: a run is resumed only with the same. */
 export interface RunIdentity {
@@ -18,6 +19,7 @@ export class Run {
   readonly loaded: readonly LoadedTask[];
   readonly #digests: Map<string, string> = new Map();
   readonly #scores: Map<string, SampleScore[]> = new Map();
+  readonly #traces: TraceEntry[] = [];
 
   constructor(model: string, tasks: readonly Task[], loaded: readonly LoadedTask[]) {
     this.model = model;
@@ -41,6 +43,16 @@ export class Run {
     return this.#scores.get(task) ?? [];
   }
 
+  /** Keeps routes in memory, for the result. */
+  traceSink(): TraceSink {
+    return {
+      write: async (entries) => {
+        this.#traces.push(...entries);
+      },
+      close: async () => undefined,
+    };
+  }
+
   /** The numbers so far. Scores are put in dataset order first, so that no sum depends on the order of arrival. */
   result(folder: string | undefined): RunResult {
     const scores = new Map(
@@ -52,6 +64,7 @@ export class Run {
       tasks: this.tasks.map((task, i) => taskResult(task, this.loaded[i]!, scores.get(task.name)!)),
       digest: digestOfRows(this.#digests),
       scores,
+      traces: this.#traces,
     };
   }
 }

@@ -31,5 +31,5 @@ export async function readRun(folder: string): Promise<RunResult> {
   if (actual !== digest) {
     throw new MoescopeError("BAD_FILE", `Expected the samples of digest ${digest} in ${folder}, they have ${actual}.`);
   }
-  return { folder, model: (run.identity as RunIdentity).model.name, tasks, digest, scores };
+  return { folder, model: (run.identity as RunIdentity).model.name, tasks, digest, scores, traces: [] };
 }
