@@ -150,7 +150,7 @@ Napi::Object from_step_result(Napi::Env env, StepResult&& result, const ModelCon
   object.Set("topIds", from_vector(env, std::move(result.top_ids)));
   object.Set("topLogprobs", from_vector(env, std::move(result.top_logprobs)));
   object.Set("sampledIds", from_vector(env, std::move(result.sampled_ids)));
-  if (result.top_k == 0 && result.hidden.empty()) return object;
+  if (!result.has_trace) return object;
 
   Napi::Object trace = Napi::Object::New(env);
   trace.Set("rows", Napi::Number::New(env, static_cast<double>(result.rows)));

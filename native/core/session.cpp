@@ -36,6 +36,7 @@ StepResult allocate(const ModelConfig& config, const StepRequest& request, int t
   result.sampled_ids.resize(sampled);
   if (request.capture == CaptureLevel::Counts) return result;
 
+  result.has_trace = true;
   const size_t row_layers = static_cast<size_t>(result.rows) * config.num_moe_layers();
   result.num_moe_layers = config.num_moe_layers();
   result.top_k = top_k;

@@ -53,6 +53,7 @@ struct StepResult {
   std::vector<float> top_logprobs;
   std::vector<int32_t> sampled_ids;
 
+  bool has_trace = false;
   int64_t rows = 0;
   int num_moe_layers = 0;
   int top_k = 0;

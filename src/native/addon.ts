@@ -19,6 +19,11 @@ export function packageRoot(): string {
   throw new MoescopeError("NATIVE_UNAVAILABLE", "The folder of the moescope package could not be found.");
 }
 
+/** Version of the package, as its package.json says. */
+export function packageVersion(): string {
+  return JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8")).version;
+}
+
 /** The addon, loaded once per process. Throws NATIVE_UNAVAILABLE with what to do about it. */
 export function loadAddon(): NativeAddon {
   if (loaded !== undefined) return loaded;

@@ -1,0 +1,125 @@
+/** A model as the eval harness sees one: batches in, results out. The harness declares the same shapes in eval/language-model.ts. */
+import { packageVersion } from "../native/addon.js";
+import type { CaptureLevel } from "../native/binding.js";
+import type { Intervention } from "../router/interventions.js";
+import type { RouterTrace } from "../router/trace.js";
+import type { ChatMessage } from "../tokenizer/chat-template.js";
+import { type HashedFile, hashFiles } from "./file-hashes.js";
+import { generateTexts } from "./generate.js";
+import { generationContext, prepare } from "./generation.js";
+import type { LikelihoodResult } from "./likelihood.js";
+import { commonDtype, type Model } from "./model.js";
+import type { SamplingParameters } from "./sampling.js";
+
+export interface BatchOptions {
+  signal?: AbortSignal;
+  trace?: CaptureLevel;
+  onProgress?: (done: number, total: number) => void;
+}
+
+interface BatchLimits {
+  stop: readonly string[];
+  maxTokens: number;
+  sampling: Readonly<SamplingParameters>;
+}
+
+export interface BatchGeneration {
+  text: string;
+  tokenIds: Int32Array;
+  finishReason: "eos" | "stop" | "length";
+  promptTokens: number;
+  trace?: RouterTrace;
+}
+
+export interface DescribedModel {
+  name: string;
+  kind: "native";
+  files: readonly HashedFile[];
+  licence?: string;
+  tokenizerSha256?: string;
+  chatTemplateSha256?: string;
+  chatTemplateSource?: string;
+  precision: string;
+  weightType: string;
+  device: string;
+  maxContext: number;
+  interventions?: readonly Intervention[];
+  engine: string;
+}
+
+export interface ModelAsLanguageModel {
+  loglikelihood(
+    requests: readonly { context: string | readonly ChatMessage[]; continuation: string }[],
+    options?: BatchOptions,
+  ): Promise<LikelihoodResult[]>;
+  generate(requests: readonly (BatchLimits & { prompt: string })[], options?: BatchOptions): Promise<BatchGeneration[]>;
+  chat(
+    requests: readonly (BatchLimits & { messages: readonly ChatMessage[] })[],
+    options?: BatchOptions,
+  ): Promise<BatchGeneration[]>;
+  describe(): Promise<DescribedModel>;
+}
+
+export function languageModelOf(model: Model): ModelAsLanguageModel {
+  return {
+    loglikelihood: (requests, options = {}) => model.loglikelihood(requests, { ...options, truncate: true }),
+    generate: async (requests, options = {}) =>
+      generateBatch(
+        model,
+        await Promise.all(requests.map(({ prompt, ...limits }) => jobOf(model, { prompt }, limits))),
+        options,
+      ),
+    chat: async (requests, options = {}) =>
+      generateBatch(
+        model,
+        await Promise.all(requests.map(({ messages, ...limits }) => jobOf(model, { messages }, limits))),
+        options,
+      ),
+    describe: () => describeModel(model),
+  };
+}
+
+/** The prompt is cut from the left to leave room for the answer, as lm-evaluation-harness does. */
+async function jobOf(model: Model, prompt: Parameters<typeof prepare>[1], { stop, maxTokens, sampling }: BatchLimits) {
+  const { job } = await prepare(model, prompt, { ...sampling, stop, maxTokens });
+  const room = Math.max(1, model.config.maxContext - maxTokens);
+  return { ...job, promptIds: job.promptIds.slice(-room) };
+}
+
+async function generateBatch(
+  model: Model,
+  jobs: Awaited<ReturnType<typeof jobOf>>[],
+  { signal, trace = "counts", onProgress }: BatchOptions,
+): Promise<BatchGeneration[]> {
+  let done = 0;
+  const onText = () => onProgress?.(++done, jobs.length);
+  const texts = await generateTexts(jobs, generationContext(model, trace), { signal, onText });
+  return texts.map(([text], index) => {
+    const { tokenIds, finishReason, trace } = text!;
+    return { text: text!.text, tokenIds, finishReason, trace, promptTokens: jobs[index]!.promptIds.length };
+  });
+}
+
+async function describeModel(model: Model): Promise<DescribedModel> {
+  const { checkpoint, precision, device } = model.parts;
+  const { chatTemplate, interventions } = model;
+  const source = checkpoint.tokenizer;
+  const tokenizerFiles = source.kind === "files" && source.tokenizerJson !== null ? [source.tokenizerJson] : [];
+  const [tokenizerHash] = await hashFiles(tokenizerFiles);
+  return {
+    name: checkpoint.path,
+    kind: "native",
+    files: await hashFiles(checkpoint.plan.files),
+    licence: checkpoint.licence?.name,
+    // A GGUF file holds its tokenizer, so the file's own hash names it.
+    tokenizerSha256: tokenizerHash?.sha256,
+    chatTemplateSha256: chatTemplate?.sha256,
+    chatTemplateSource: chatTemplate?.source,
+    precision,
+    weightType: commonDtype(checkpoint),
+    device,
+    maxContext: model.config.maxContext,
+    interventions: interventions.length === 0 ? undefined : interventions,
+    engine: `moescope ${packageVersion()}`,
+  };
+}

@@ -1,0 +1,107 @@
+/** `loglikelihood` as people call it: texts or token ids in, sums and single tokens out. */
+import { invalidArgument, MoescopeError } from "../errors.js";
+import type { CaptureLevel } from "../native/binding.js";
+import { checkTrace } from "../router/invariants.js";
+import type { RouterTrace } from "../router/trace.js";
+import { type ChatMessage, missingChatTemplate } from "../tokenizer/chat-template.js";
+import { encodePair, truncatePair } from "../tokenizer/encode-pair.js";
+import type { Model } from "./model.js";
+import { type ScoredPair, scorePairs } from "./score.js";
+
+/** A continuation and what comes before it: as text, as a conversation, or as token ids that are taken as they are. */
+export type LikelihoodRequest =
+  | { context: string | readonly ChatMessage[]; continuation: string }
+  | { contextIds: ArrayLike<number>; continuationIds: ArrayLike<number> };
+
+export interface LikelihoodOptions {
+  /** How much of the routing to record. Default "counts": none of it row by row. */
+  trace?: CaptureLevel;
+  /** Cut contexts that are too long from the left, as lm-evaluation-harness does. Default false: they are an error. */
+  truncate?: boolean;
+  signal?: AbortSignal;
+  onProgress?: (done: number, total: number) => void;
+}
+
+export interface LikelihoodResult {
+  /** Sum of the tokens' natural log-probabilities; not normalised by length. */
+  logprob: number;
+  /** One per token of the continuation. */
+  tokenLogprobs: Float32Array;
+  tokenIds: Int32Array;
+  /** Whether each token is the likeliest given those before it. */
+  isGreedy: boolean;
+  /** Rows that were read: context and continuation without its last token. Absent at level "counts". */
+  trace?: RouterTrace;
+}
+
+export async function loglikelihood(
+  model: Model,
+  requests: readonly LikelihoodRequest[],
+  options: LikelihoodOptions,
+): Promise<LikelihoodResult[]> {
+  const pairs: ScoredPair[] = [];
+  for (const [index, request] of requests.entries())
+    pairs.push(await pairOf(model, request, index, options.truncate ?? false));
+  const { trace: level = "counts", signal, onProgress } = options;
+  const { rules, rulesKey, traceMetadata } = model;
+  const { engine } = model.parts;
+  const scores = await scorePairs(pairs, { engine, rules, rulesKey, level, traceMetadata, signal, onProgress });
+  return scores.map(({ tokenLogprobs, isGreedy, trace }, index) => {
+    const { inputIds, continuationIds } = pairs[index]!;
+    if (trace !== undefined) checkTrace(trace, { numTokens: inputIds.length, rules });
+    const logprob = tokenLogprobs.reduce((sum, value) => sum + value, 0);
+    if (Number.isNaN(logprob))
+      throw new MoescopeError("INTERNAL", `The log-likelihood of request ${index} was not computed.`);
+    return { logprob, tokenLogprobs, tokenIds: continuationIds, isGreedy, trace };
+  });
+}
+
+async function pairOf(model: Model, request: LikelihoodRequest, index: number, truncate: boolean): Promise<ScoredPair> {
+  let pair = "contextIds" in request ? idsOf(request, index) : await encoded(model, request);
+  const { maxContext } = model.config;
+  const length = pair.contextIds.length + pair.continuationIds.length - 1;
+  if (length > maxContext) {
+    if (!truncate) {
+      throw new MoescopeError(
+        "CONTEXT_TOO_LONG",
+        `Request ${index} needs ${length} positions, the model's context holds ${maxContext}.`,
+      );
+    }
+    pair = truncatePair(pair, maxContext);
+  }
+  const inputIds = Int32Array.from([...pair.contextIds, ...pair.continuationIds.slice(0, -1)]);
+  return { inputIds, continuationIds: Int32Array.from(pair.continuationIds) };
+}
+
+function idsOf(
+  request: { contextIds: ArrayLike<number>; continuationIds: ArrayLike<number> },
+  index: number,
+): { contextIds: number[]; continuationIds: number[] } {
+  const contextIds = Array.from(request.contextIds);
+  const continuationIds = Array.from(request.continuationIds);
+  if (contextIds.length === 0) throw invalidArgument(`requests[${index}].contextIds`, "at least one token", contextIds);
+  if (continuationIds.length === 0) {
+    throw invalidArgument(`requests[${index}].continuationIds`, "at least one token", continuationIds);
+  }
+  return { contextIds, continuationIds };
+}
+
+async function encoded(
+  model: Model,
+  { context, continuation }: { context: string | readonly ChatMessage[]; continuation: string },
+): Promise<{ contextIds: number[]; continuationIds: number[] }> {
+  const { tokenizer, chatTemplate } = model;
+  const prefix = tokenizer.bosTokenId ?? tokenizer.eosTokenId ?? undefined;
+  if (typeof context === "string") {
+    return encodePair((text) => tokenizer.encode(text), context, continuation, prefix);
+  }
+  if (chatTemplate === null) throw missingChatTemplate(model.parts.checkpoint.path);
+  const rendered = chatTemplate.render(context);
+  // A continuation is a user's text: special tokens are read only in what the template wrote.
+  const encode = (text: string) => {
+    const fromTemplate = new Uint8Array(text.length);
+    fromTemplate.set(rendered.fromTemplate.subarray(0, text.length));
+    return tokenizer.encodeTrusted(text, fromTemplate);
+  };
+  return encodePair(encode, rendered.text, continuation, prefix);
+}

@@ -1,0 +1,254 @@
+/** A checkpoint bound to a device: the noun that a notebook starts with. */
+import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
+import type { ModelConfig } from "../checkpoint/model-config.js";
+import { planConfigOf } from "../checkpoint/model-config.js";
+import type { RopeScalingOverride } from "../checkpoint/rope-scaling.js";
+import { invalidArgument, MoescopeError } from "../errors.js";
+import { resolveModel } from "../hub/resolve.js";
+import { loadAddon } from "../native/addon.js";
+import type { CaptureLevel, RouteRule } from "../native/binding.js";
+import { ExpertLoad } from "../router/expert-load.js";
+import { checkInterventions } from "../router/intervention-check.js";
+import { canonicalJson, hashInterventions } from "../router/intervention-keys.js";
+import { type Intervention, parseInterventions } from "../router/interventions.js";
+import { checkTrace } from "../router/invariants.js";
+import { compileRules } from "../router/route-rules.js";
+import type { TraceMetadata } from "../router/schema.js";
+import { type RouterShape, routerShapeOf } from "../router/shape.js";
+import { RouterTrace } from "../router/trace.js";
+import { type ChatMessage, type ChatTemplate, missingChatTemplate } from "../tokenizer/chat-template.js";
+import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { Engine, fromNativeError, throwIfAborted } from "./engine.js";
+import { type GenerateOptions, type Generation, generate, type StreamChunk, stream } from "./generation.js";
+import { languageModelOf, type ModelAsLanguageModel } from "./language-model.js";
+import { type LikelihoodOptions, type LikelihoodRequest, type LikelihoodResult, loglikelihood } from "./likelihood.js";
+import { loadText } from "./load-text.js";
+
+export interface LoadOptions {
+  /** Where to compute; "auto" takes the best device that is there. This build has the CPU. */
+  device?: "auto" | "cpu";
+  /** Threads; default: the cores that this process may use. */
+  threads?: number;
+  /** "ref": fp32 arithmetic on dequantised weights. */
+  precision?: "ref";
+  /** Type of the key/value cache; "f32" keeps `ref` exact, "bf16" takes half the memory. */
+  cacheType?: "f32" | "bf16";
+  /** YaRN, in place of what the file says; "none" turns it off. */
+  ropeScaling?: RopeScalingOverride;
+  /** Context in tokens, in place of what the file says. */
+  maxContext?: number;
+  /** A Jinja chat template in place of the model's. */
+  chatTemplate?: string;
+  signal?: AbortSignal;
+  /** Called as loading proceeds. */
+  onProgress?: (stage: "opening" | "mapping" | "tokenizer" | "ready") => void;
+}
+
+export interface ForwardOptions {
+  /** Rows whose logits are wanted. Default "last". */
+  logits?: "all" | "last" | "none";
+  /** How much of the routing to record. Default "counts": none of it row by row. */
+  trace?: CaptureLevel;
+  signal?: AbortSignal;
+  onProgress?: (tokensDone: number, tokensTotal: number) => void;
+}
+
+export interface ForwardResult {
+  /** [tokens, vocabSize], [1, vocabSize] or empty, as asked. */
+  logits: Float32Array;
+  /** Absent at level "counts". */
+  trace?: RouterTrace;
+}
+
+/** Rows that native code computes at once; more is faster for long prompts and takes more workspace. */
+const CHUNK_ROWS = 256;
+
+/** What a model and its variants with other interventions share. */
+export interface ModelParts {
+  checkpoint: Checkpoint;
+  engine: Engine;
+  tokenizer: Tokenizer;
+  chatTemplate: ChatTemplate | null;
+  shape: RouterShape;
+  precision: "ref";
+  device: string;
+  threads: number;
+  cacheType: "f32" | "bf16";
+}
+
+export class Model {
+  /** @internal */
+  readonly parts: ModelParts;
+  /** What is changed about the routing, in the order given. */
+  readonly interventions: readonly Intervention[];
+  /** @internal */
+  readonly rules: readonly RouteRule[];
+  /** @internal Identity of the interventions in cache keys. */
+  readonly rulesKey: string;
+
+  /** Use `Model.load`. */
+  private constructor(parts: ModelParts, interventions: readonly Intervention[]) {
+    this.parts = parts;
+    this.interventions = interventions;
+    this.rules = compileRules(interventions, parts.shape);
+    this.rulesKey = hashInterventions(checkInterventions(interventions, parts.shape)) ?? `unnamed ${Math.random()}`;
+  }
+
+  /**
+   * Loads a model: a folder in Hugging Face form, a .gguf file, or "demo". Weights are mapped, not read.
+   * @throws CheckpointError saying what is wrong with the files; InvalidArgumentError for an option
+   */
+  static async load(model: string, options: LoadOptions = {}): Promise<Model> {
+    checkLoadOptions(options);
+    const { signal, onProgress, ropeScaling, maxContext, chatTemplate, cacheType = "f32" } = options;
+    throwIfAborted(signal);
+    const addon = loadAddon();
+    onProgress?.("opening");
+    const checkpoint = await openCheckpoint(resolveModel(model), { ropeScaling, maxContext });
+    const threads = options.threads ?? addon.availableCores();
+    onProgress?.("tokenizer");
+    const text = await loadText(checkpoint, chatTemplate);
+    throwIfAborted(signal);
+    onProgress?.("mapping");
+    try {
+      const native = await addon.loadModel(checkpoint.plan, { threads }, null);
+      const engine = new Engine(native, native.createSession({ cacheType, chunkRows: CHUNK_ROWS }));
+      const shape = routerShapeOf(planConfigOf(checkpoint.config));
+      const device = `cpu ${addon.instructionSet()}`;
+      onProgress?.("ready");
+      return new Model({ checkpoint, engine, ...text, shape, precision: "ref", device, threads, cacheType }, []);
+    } catch (error) {
+      throw fromNativeError(error);
+    }
+  }
+
+  /** Hyper-parameters, named as in Hugging Face configs. */
+  get config(): ModelConfig {
+    return this.parts.checkpoint.config;
+  }
+
+  get tokenizer(): Tokenizer {
+    return this.parts.tokenizer;
+  }
+
+  get chatTemplate(): ChatTemplate | null {
+    return this.parts.chatTemplate;
+  }
+
+  /** What a reader of this model's traces must know. */
+  get traceMetadata(): TraceMetadata {
+    const { checkpoint, shape, precision, device } = this.parts;
+    return {
+      ...shape,
+      model: checkpoint.path,
+      architecture: checkpoint.architecture,
+      dtype: commonDtype(checkpoint),
+      precision,
+      device,
+      interventions: this.interventions.length === 0 ? undefined : canonicalJson(this.interventions),
+    };
+  }
+
+  /**
+   * The same weights with a changed router; the model itself stays as it is. Interventions add to those already there.
+   * @throws InvalidArgumentError naming the valid range, before anything runs
+   */
+  with(interventions: Intervention | readonly Intervention[]): Model {
+    return new Model(this.parts, [...this.interventions, ...parseInterventions([interventions].flat())]);
+  }
+
+  /** Logits and routes of these tokens, from position 0. */
+  async forward(ids: ArrayLike<number>, options: ForwardOptions = {}): Promise<ForwardResult> {
+    const { logits = "last", trace: level = "counts", signal, onProgress } = options;
+    const { engine } = this.parts;
+    const tokenIds = Int32Array.from(ids);
+    if (tokenIds.length === 0) throw invalidArgument("ids", "at least one token", tokenIds);
+    const sequence = await engine.createSequence(this.rules);
+    try {
+      const head = logits === "none" ? { kind: "none" as const } : { kind: "logits" as const, rows: logits };
+      const segment = { sequence, tokenIds, origin: 0 as const, segment: 0, head };
+      const result = await engine.step(
+        { segments: [segment], capture: level },
+        { signal, onProgress: onProgress && ((rows) => onProgress(rows, tokenIds.length)) },
+      );
+      if (result.trace === undefined || level === "counts") return { logits: result.logits };
+      const run = { tokenIds, firstPosition: 0, origin: 0 as const, segment: 0 };
+      const trace = RouterTrace.fromStep(result.trace, [run], { metadata: this.traceMetadata, level });
+      checkTrace(trace, { numTokens: tokenIds.length, rules: this.rules });
+      return { logits: result.logits, trace };
+    } finally {
+      await engine.releaseSequences([sequence]);
+    }
+  }
+
+  /** Continues a text, or token ids. Special-token text in a string is read as text. */
+  generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Promise<Generation> {
+    return generate(this, { prompt }, options);
+  }
+
+  /** Like `generate`, piece by piece; the last value is the whole. Leaving the loop early cancels the rest. */
+  stream(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): AsyncGenerator<StreamChunk, Generation> {
+    return stream(this, { prompt }, options);
+  }
+
+  /** Answers a conversation, rendered by the model's own chat template. */
+  chat(messages: readonly ChatMessage[], options: GenerateOptions = {}): Promise<Generation> {
+    return generate(this, { messages }, options);
+  }
+
+  /** Like `chat`, piece by piece. */
+  streamChat(messages: readonly ChatMessage[], options: GenerateOptions = {}): AsyncGenerator<StreamChunk, Generation> {
+    return stream(this, { messages }, options);
+  }
+
+  /** How likely continuations are. Contexts that begin alike are computed once. */
+  loglikelihood(requests: readonly LikelihoodRequest[], options: LikelihoodOptions = {}): Promise<LikelihoodResult[]> {
+    return loglikelihood(this, requests, options);
+  }
+
+  /** Assignments that this model and its variants have computed so far. */
+  async expertLoad(): Promise<ExpertLoad> {
+    const { shape, engine } = this.parts;
+    return new ExpertLoad(await engine.expertCounts(), shape.moeLayers, shape.numExperts);
+  }
+
+  /** Token ids of a conversation, special tokens only where the template wrote them. */
+  async encodeChat(messages: readonly ChatMessage[]): Promise<{ text: string; ids: Int32Array }> {
+    if (this.chatTemplate === null) throw missingChatTemplate(this.parts.checkpoint.path);
+    return this.chatTemplate.encode(this.tokenizer, messages);
+  }
+
+  /** The view that the eval harness uses. */
+  toLanguageModel(): ModelAsLanguageModel {
+    return languageModelOf(this);
+  }
+
+  /** Unmaps the weights; variants made by `with` go with it. Waits for what is running. */
+  async dispose(): Promise<void> {
+    await this.parts.engine.prefixes.clear().catch(() => {});
+    await this.parts.engine.dispose();
+  }
+}
+
+/** The storage type that most weights have. */
+export function commonDtype(checkpoint: Checkpoint): string {
+  const elements = new Map<string, number>();
+  for (const { dtype, rows, cols } of checkpoint.plan.tensors) {
+    elements.set(dtype, (elements.get(dtype) ?? 0) + rows * cols);
+  }
+  return [...elements].sort((a, b) => b[1] - a[1])[0]?.[0] ?? "F32";
+}
+
+function checkLoadOptions({ device = "auto", threads, precision = "ref", cacheType = "f32" }: LoadOptions): void {
+  if (device !== "auto" && device !== "cpu") {
+    throw new MoescopeError(
+      "UNSUPPORTED",
+      `Expected device "auto" or "cpu", got ${JSON.stringify(device)}: this build has no other.`,
+    );
+  }
+  if (precision !== "ref") throw invalidArgument("precision", '"ref"', precision);
+  if (cacheType !== "f32" && cacheType !== "bf16") throw invalidArgument("cacheType", '"f32" or "bf16"', cacheType);
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
+    throw invalidArgument("threads", "an integer from 1 to 1024", threads);
+  }
+}

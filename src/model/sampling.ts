@@ -1,0 +1,120 @@
+/** Sampling parameters: what a caller may say, what a model file suggests, and what is applied in the end. */
+import { randomInt } from "node:crypto";
+import type { GenerationDefaults } from "../checkpoint/generation-defaults.js";
+import { invalidArgument } from "../errors.js";
+import type { SampleSpec } from "../native/binding.js";
+
+/** What a call may state; the rest comes from the model's files, else greedy. */
+export interface SamplingOptions {
+  /** 0: greedy, the largest logit, ties to the lower id. */
+  temperature?: number;
+  /** Only the k most likely tokens; 0: all. */
+  topK?: number;
+  /** The smallest set of tokens whose probability reaches this; 1: all. */
+  topP?: number;
+  /** Only tokens at least this fraction as likely as the likeliest; 0: all. */
+  minP?: number;
+  /** Above 1: tokens of the text so far become less likely (Keskar et al. 2019). 1: off. */
+  repetitionPenalty?: number;
+  /** Subtracted from the logit of every token that was generated. 0: off. */
+  presencePenalty?: number;
+  /** Subtracted for each time that a token was generated. 0: off. */
+  frequencyPenalty?: number;
+  /** Same seed, same text, whatever else runs in the batch. Default: drawn, and reported. */
+  seed?: number;
+}
+
+export type SamplingParameters = Required<SamplingOptions>;
+
+/** Where each parameter came from. */
+export type SamplingSource = "call" | "generation_config" | "default";
+
+/** What was applied, and where each of it came from. */
+export interface AppliedSampling extends SamplingParameters {
+  sources: Readonly<Record<keyof SamplingParameters, SamplingSource>>;
+}
+
+const GREEDY: Omit<SamplingParameters, "seed"> = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+};
+
+const NAMES = Object.keys(GREEDY) as (keyof typeof GREEDY)[];
+
+const RANGES: Readonly<Record<keyof typeof GREEDY, readonly [low: number, high: number, words: string]>> = {
+  temperature: [0, 1000, "a number from 0 to 1000"],
+  topK: [0, 2 ** 31 - 1, "an integer of at least 0"],
+  topP: [0, 1, "a number from 0 to 1"],
+  minP: [0, 1, "a number from 0 to 1"],
+  repetitionPenalty: [1e-6, 1000, "a number above 0"],
+  presencePenalty: [-100, 100, "a number from -100 to 100"],
+  frequencyPenalty: [-100, 100, "a number from -100 to 100"],
+};
+
+/** Each parameter from the call, else from the model's files, else greedy. Throws INVALID_ARGUMENT for a value out of range. */
+export function resolveSampling(call: SamplingOptions, defaults: GenerationDefaults): AppliedSampling {
+  checkSampling(call);
+  // transformers: without do_sample a text is greedy, whatever temperature its generation_config names.
+  const suggested = defaults.doSample === false ? { ...defaults, temperature: 0 } : defaults;
+  const applied = { ...GREEDY, seed: call.seed ?? randomInt(2 ** 31) };
+  const sources = { seed: call.seed === undefined ? "default" : "call" } as Record<
+    keyof SamplingParameters,
+    SamplingSource
+  >;
+  for (const name of NAMES) {
+    const source = call[name] !== undefined ? "call" : suggested[name] !== undefined ? "generation_config" : "default";
+    applied[name] = call[name] ?? suggested[name] ?? GREEDY[name];
+    sources[name] = source;
+  }
+  return { ...applied, sources };
+}
+
+function checkSampling(call: SamplingOptions): void {
+  for (const name of NAMES) {
+    const value = call[name];
+    if (value === undefined) continue;
+    const [low, high, words] = RANGES[name];
+    const isFine =
+      typeof value === "number" && value >= low && value <= high && (name !== "topK" || Number.isInteger(value));
+    if (!isFine) throw invalidArgument(name, words, value);
+  }
+  const { seed } = call;
+  if (seed !== undefined && !(Number.isSafeInteger(seed) && seed >= 0)) {
+    throw invalidArgument("seed", "an integer from 0 to 2^53 - 1", seed);
+  }
+}
+
+/** The native form. `tokensSoFar` is called only if a penalty needs it; `stream` tells the samples of one prompt apart. */
+export function toSampleSpec(
+  sampling: SamplingParameters,
+  tokensSoFar: () => Int32Array,
+  generatedStart: number,
+  stream: number,
+): SampleSpec {
+  const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed } = sampling;
+  return {
+    ...{ temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed },
+    penaltyTokens: usesHistory(sampling) ? tokensSoFar() : new Int32Array(0),
+    generatedStart,
+    stream,
+  };
+}
+
+function usesHistory(sampling: SamplingParameters): boolean {
+  return sampling.repetitionPenalty !== 1 || sampling.presencePenalty !== 0 || sampling.frequencyPenalty !== 0;
+}
+
+/** One line for people: "greedy", or the parameters that differ from it. */
+export function formatSampling(sampling: AppliedSampling): string {
+  const parts = NAMES.filter((name) => sampling[name] !== GREEDY[name]).map(
+    (name) => `${name} ${sampling[name]}${sampling.sources[name] === "call" ? "" : ` (${sampling.sources[name]})`}`,
+  );
+  if (sampling.temperature === 0) parts.unshift("greedy");
+  else parts.push(`seed ${sampling.seed}`);
+  return parts.join(", ");
+}

@@ -1,0 +1,33 @@
+/** Measures of how far two results are apart; NaN makes every one of them NaN, which fails every comparison. */
+
+export function maxAbsDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) throw new Error(`Expected ${expected.length} values, got ${actual.length}.`);
+  let largest = 0;
+  for (let i = 0; i < actual.length; i++) {
+    const difference = Math.abs(actual[i]! - expected[i]!);
+    if (!(difference <= largest)) largest = difference;
+    if (Number.isNaN(largest)) return Number.NaN;
+  }
+  return largest;
+}
+
+export function standardDeviation(values: ArrayLike<number>): number {
+  let sum = 0;
+  let squares = 0;
+  for (let i = 0; i < values.length; i++) {
+    sum += values[i]!;
+    squares += values[i]! ** 2;
+  }
+  const mean = sum / values.length;
+  return Math.sqrt(squares / values.length - mean ** 2);
+}
+
+/** Number of rows from `firstRow` on whose two largest logits are further apart than `margin`. */
+export function firstNearTie(logits: Float32Array, vocabSize: number, firstRow: number, margin: number): number {
+  const rows = logits.length / vocabSize;
+  for (let row = firstRow; row < rows; row++) {
+    const [best, second] = [...logits.subarray(row * vocabSize, (row + 1) * vocabSize)].sort((a, b) => b - a);
+    if (!(best! - second! > margin)) return row - firstRow;
+  }
+  return rows - firstRow;
+}
