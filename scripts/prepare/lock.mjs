@@ -32,8 +32,9 @@ function tryLock(file) {
   } catch (error) {
     if (error.code !== "EEXIST") throw error;
   }
-  if (isLeftBehind(file)) fs.rmSync(file, { force: true });
-  return false;
+  if (!isLeftBehind(file)) return false;
+  fs.rmSync(file, { force: true });
+  return tryLock(file);
 }
 
 /** Runs `work` while holding `file` as a lock. */

@@ -3,7 +3,14 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 
-/** Files under `folder` whose name `accepts`, sorted; folders named in `skip` are not entered. A missing folder is empty. */
+/**
+ * Files under `folder` whose name `accepts`, sorted; folders whose name is to `skip` are not entered. A missing folder is empty.
+ *
+ * @param {string} folder
+ * @param {(name: string) => boolean} accepts
+ * @param {(name: string) => boolean} skip
+ * @returns {string[]}
+ */
 export function filesUnder(folder, accepts, skip = () => false) {
   const found = [];
   const visit = (at) => {

@@ -37,10 +37,17 @@ function tellingPart(output) {
  * Runs `command`, shows `label`, the command's own counter and the time, and resolves with the output.
  * A failure becomes a SetupError with one sentence and the log's path: `explain(output)` where that knows the cause, else `failure`
  * after the telling part of the output.
+ *
+ * @param {string} label
+ * @param {string} command
+ * @param {string[]} args
+ * @param {{ cwd: string, logFile: string, env?: Record<string, string>, failure?: string,
+ *   explain?: (output: string) => string | undefined }} options
+ * @returns {Promise<string>}
  */
 export function runStep(label, command, args, { cwd, logFile, env = {}, failure, explain = () => undefined }) {
   fs.mkdirSync(path.dirname(logFile), { recursive: true });
-  const log = fs.createWriteStream(logFile);
+  const log = fs.openSync(logFile, "w");
   const started = Date.now();
   const isTerminal = process.stderr.isTTY === true;
   let output = "";
@@ -54,7 +61,7 @@ export function runStep(label, command, args, { cwd, logFile, env = {}, failure,
   );
   const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
   const take = (chunk) => {
-    log.write(chunk);
+    fs.writeSync(log, chunk);
     output += chunk;
     for (const line of chunk.split("\n")) counter = counterOf(line) || counter;
   };
@@ -65,7 +72,7 @@ export function runStep(label, command, args, { cwd, logFile, env = {}, failure,
     const finish = (sentence) => {
       child.removeAllListeners();
       clearInterval(timer);
-      log.end();
+      fs.closeSync(log);
       if (isTerminal) process.stderr.write("\r\x1b[K");
       if (sentence === undefined) {
         say(`  ${label}: done in ${seconds(Date.now() - started)}`);
