@@ -12,6 +12,7 @@ import type { Engine } from "./engine.js";
 import { throwIfAborted } from "./engine.js";
 import type { PrefixKind } from "./prefix-cache.js";
 import { type SamplingParameters, toSampleSpec } from "./sampling.js";
+import { tracesOf } from "./step-traces.js";
 import { StopText } from "./stop-text.js";
 
 export type FinishReason = "eos" | "stop" | "length";
@@ -94,6 +95,11 @@ class Draft {
   ) {
     this.stopText = new StopText(job.stop);
     this.decoder = new StreamDecoder(tokenizer, { stripLeadingSpace: false });
+  }
+
+  /** Position of the first token that the next step appends. */
+  get nextPosition(): number {
+    return this.tokens.length === 0 ? this.held : this.job.promptIds.length + this.tokens.length - 1;
   }
 
   /** What the next step appends. */
@@ -214,19 +220,9 @@ async function advance(drafts: Draft[], context: GenerationContext, callbacks: G
   const { engine, level, traceMetadata } = context;
   const segments = drafts.map((draft) => draft.segment());
   const result = await engine.step({ segments, capture: level }, { signal: callbacks.signal });
-  if (result.trace !== undefined && level !== "counts") {
-    const runs = segments.map((segment, i) => {
-      const { tokenIds, origin, segment: label } = segment;
-      const draft = drafts[i]!;
-      const firstPosition =
-        draft.tokens.length === 0 ? draft.held : draft.job.promptIds.length + draft.tokens.length - 1;
-      return { tokenIds, origin, segment: label, firstPosition };
-    });
-    const trace = RouterTrace.fromStep(result.trace, runs, { metadata: traceMetadata, level });
-    let row = 0;
-    for (const [i, run] of runs.entries())
-      drafts[i]!.traces.push(trace.slice(row, (row += run.tokenIds.length)).withKey({}));
-  }
+  const firstPositions = drafts.map((draft) => draft.nextPosition);
+  const traces = tracesOf(result, segments, firstPositions, traceMetadata, level);
+  for (const [i, trace] of traces.entries()) drafts[i]!.traces.push(trace);
   for (const [i, draft] of drafts.entries()) {
     const isFirst = draft.tokens.length === 0;
     const tokenId = result.sampledIds[i]!;

@@ -15,7 +15,7 @@ import { checkTrace } from "../router/invariants.js";
 import { compileRules } from "../router/route-rules.js";
 import type { TraceMetadata } from "../router/schema.js";
 import { type RouterShape, routerShapeOf } from "../router/shape.js";
-import { RouterTrace } from "../router/trace.js";
+import type { RouterTrace } from "../router/trace.js";
 import { type ChatMessage, type ChatTemplate, missingChatTemplate } from "../tokenizer/chat-template.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { Engine, fromNativeError, throwIfAborted } from "./engine.js";
@@ -23,6 +23,7 @@ import { type GenerateOptions, type Generation, generate, type StreamChunk, stre
 import { languageModelOf, type ModelAsLanguageModel } from "./language-model.js";
 import { type LikelihoodOptions, type LikelihoodRequest, type LikelihoodResult, loglikelihood } from "./likelihood.js";
 import { loadText } from "./load-text.js";
+import { tracesOf } from "./step-traces.js";
 
 export interface LoadOptions {
   /** Where to compute; "auto" takes the best device that is there. This build has the CPU. */
@@ -171,10 +172,8 @@ export class Model {
         { segments: [segment], capture: level },
         { signal, onProgress: onProgress && ((rows) => onProgress(rows, tokenIds.length)) },
       );
-      if (result.trace === undefined || level === "counts") return { logits: result.logits };
-      const run = { tokenIds, firstPosition: 0, origin: 0 as const, segment: 0 };
-      const trace = RouterTrace.fromStep(result.trace, [run], { metadata: this.traceMetadata, level });
-      checkTrace(trace, { numTokens: tokenIds.length, rules: this.rules });
+      const [trace] = tracesOf(result, [segment], [0], this.traceMetadata, level);
+      if (trace !== undefined) checkTrace(trace, { numTokens: tokenIds.length, rules: this.rules });
       return { logits: result.logits, trace };
     } finally {
       await engine.releaseSequences([sequence]);

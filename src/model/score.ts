@@ -5,8 +5,10 @@
 import type { CaptureLevel, RouteRule, StepSegment } from "../native/binding.js";
 import type { TraceMetadata } from "../router/schema.js";
 import { RouterTrace } from "../router/trace.js";
+
 import { type Engine, throwIfAborted } from "./engine.js";
 import { commonPrefix, type PrefixKind } from "./prefix-cache.js";
+import { tracesOf } from "./step-traces.js";
 
 /** Tokens to read, and how many of the last ones (with the one that follows) are scored. */
 export interface ScoredPair {
@@ -197,13 +199,9 @@ async function computeLevel(
       next++;
     }
   }
-  if (result.trace !== undefined) {
-    const runs = segments.map((segment, i) => ({ ...segment, firstPosition: plans[i]!.start }));
-    const options = { metadata: context.traceMetadata, level: level as Exclude<CaptureLevel, "counts"> };
-    const trace = RouterTrace.fromStep(result.trace, runs, options);
-    let row = 0;
-    for (const { node, start } of plans) attachTrace(node, trace.slice(row, (row += node.to - start)).withKey({}));
-  }
+  const starts = plans.map(({ start }) => start);
+  const traces = tracesOf(result, segments, starts, context.traceMetadata, level);
+  for (const [i, trace] of traces.entries()) attachTrace(plans[i]!.node, trace);
   for (const { node } of plans) {
     const prefixIds = pairs[order[node.low]!]!.inputIds.subarray(0, node.to);
     if (node.high - node.low > 1) {
