@@ -140,6 +140,7 @@ export async function prepare(
   if (fault !== undefined) throw invalidArgument("stop", "a string or a list of strings", fault);
   const sampling = resolveSampling(options, generationDefaults);
   const promptIds = await promptIdsOf(model, prompt);
+  model.checkReplay(promptIds);
   return {
     job: { promptIds, maxTokens, stop: stops, sampling, numSamples: n },
     sampling,

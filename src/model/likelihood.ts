@@ -42,6 +42,7 @@ export async function loglikelihood(
   const pairs: ScoredPair[] = [];
   for (const [index, request] of requests.entries())
     pairs.push(await pairOf(model, request, index, options.truncate ?? false));
+  for (const { inputIds } of pairs) model.checkReplay(inputIds);
   const { trace: level = "counts", signal, onProgress } = options;
   const { rules, rulesKey, traceMetadata } = model;
   const { engine } = model.parts;

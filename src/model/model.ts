@@ -12,6 +12,7 @@ import { checkInterventions } from "../router/intervention-check.js";
 import { canonicalJson, hashInterventions } from "../router/intervention-keys.js";
 import { type Intervention, parseInterventions } from "../router/interventions.js";
 import { checkTrace } from "../router/invariants.js";
+import { assertRouteFits } from "../router/route.js";
 import { compileRules } from "../router/route-rules.js";
 import type { TraceMetadata } from "../router/schema.js";
 import { type RouterShape, routerShapeOf } from "../router/shape.js";
@@ -164,6 +165,7 @@ export class Model {
     const { engine } = this.parts;
     const tokenIds = Int32Array.from(ids);
     if (tokenIds.length === 0) throw invalidArgument("ids", "at least one token", tokenIds);
+    this.checkReplay(tokenIds);
     const sequence = await engine.createSequence(this.rules);
     try {
       const head = logits === "none" ? { kind: "none" as const } : { kind: "logits" as const, rows: logits };
@@ -209,6 +211,14 @@ export class Model {
   async expertLoad(): Promise<ExpertLoad> {
     const { shape, engine } = this.parts;
     return new ExpertLoad(await engine.expertCounts(), shape.moeLayers, shape.numExperts);
+  }
+
+  /** @internal Refuses tokens that a replayed route was not recorded over, naming the first position. */
+  checkReplay(tokenIds: Int32Array): void {
+    for (const intervention of this.interventions) {
+      if (intervention.kind !== "replay" || typeof intervention.route === "string") continue;
+      assertRouteFits(intervention.route, tokenIds, 0, intervention.positions);
+    }
   }
 
   /** Token ids of a conversation, special tokens only where the template wrote them. */
