@@ -6,7 +6,6 @@ import type {
   PromptForm,
   Sample,
   SampleRequest,
-  SampleResponse,
   Selection,
   Shot,
   Task,
@@ -14,16 +13,17 @@ import type {
   Verdict,
 } from "../src/index.js";
 import {
-  chatPrompt,
   dataFolder,
   equalForOpenCompass,
   equalForQwen,
   exactMatch,
   GREEDY,
+  generatedText,
   invalidArgument,
   lastNumberOfOpenCompass,
   lastNumberOfQwen,
   MoescopeError,
+  promptRequest,
   pythonRegex,
   pythonStrip,
   randomShots,
@@ -33,7 +33,6 @@ import {
   regexFilter,
   requireFiles,
   selectSamples,
-  textPrompt,
   withStrings,
 } from "../src/index.js";
 
@@ -193,8 +192,8 @@ function protocolOf(folder: DataFolder, settings: Settings, count: number): Prom
 }
 
 async function standard(folder: DataFolder, settings: Settings, count: number): Promise<Protocol> {
-  const { numFewshot, fewshotSeed } = settings;
-  const train = numFewshot === 0 ? { rows: [], files: [] } : await readTrain(folder);
+  const { numFewshot, fewshotSeed, maxTokens } = settings;
+  const train = await readProblems(folder, TRAIN);
   if (numFewshot > train.rows.length)
     throw invalidArgument("numFewshot", `at most ${train.rows.length} rows`, numFewshot);
   const drawn = randomShots(fewshotSeed, train.rows.length, numFewshot, count);
@@ -204,9 +203,12 @@ async function standard(folder: DataFolder, settings: Settings, count: number): 
       return { text: STANDARD_QUESTION(question), target: answer };
     });
   return {
-    files: train.files,
-    requests: (sample) => refRequest(shotsOf(sample), STANDARD_QUESTION(sample.doc.question), STANDARD_STOP, settings),
-    score: (sample, [response]) => refScores(textOf(response), STRICT, sample.doc.answer),
+    files: [train.file],
+    requests: (sample) => {
+      const parts = { description: "", shots: shotsOf(sample), question: STANDARD_QUESTION(sample.doc.question) };
+      return [promptRequest(parts, settings.form, { stop: STANDARD_STOP, maxTokens, sampling: GREEDY })];
+    },
+    score: (sample, [response]) => refScores(generatedText(response), STRICT, sample.doc.answer),
   };
 }
 
@@ -216,8 +218,11 @@ async function cot(folder: DataFolder, settings: Settings): Promise<Protocol> {
   const shots = rows.map(({ question, target }) => ({ text: COT_QUESTION(question), target }));
   return {
     files: [file],
-    requests: (sample) => refRequest(shots, COT_QUESTION(sample.doc.question), COT_STOP, settings),
-    score: (sample, [response]) => refScores(textOf(response), COT_STRICT, finalAnswer(sample.doc)),
+    requests: ({ doc }) => {
+      const parts = { description: "", shots, question: COT_QUESTION(doc.question) };
+      return [promptRequest(parts, settings.form, { stop: COT_STOP, maxTokens: settings.maxTokens, sampling: GREEDY })];
+    },
+    score: (sample, [response]) => refScores(generatedText(response), COT_STRICT, finalAnswer(sample.doc)),
   };
 }
 
@@ -238,7 +243,7 @@ function qwen(files: DatasetFile[], settings: Settings, prompt: (question: strin
       return [{ kind: "chat", messages, stop: [], maxTokens: settings.maxTokens, sampling: GREEDY }];
     },
     score: ({ doc }, [response]) => {
-      const text = textOf(response);
+      const text = generatedText(response);
       const byQwen = lastNumberOfQwen(text);
       const byOpenCompass = lastNumberOfOpenCompass(text);
       return {
@@ -247,19 +252,6 @@ function qwen(files: DatasetFile[], settings: Settings, prompt: (question: strin
       };
     },
   };
-}
-
-function refRequest(
-  shots: readonly Shot[],
-  question: string,
-  stop: readonly string[],
-  settings: Settings,
-): SampleRequest[] {
-  const parts = { description: "", shots, question };
-  const limits = { stop, maxTokens: settings.maxTokens, sampling: GREEDY };
-  return settings.form === "text"
-    ? [{ kind: "generate", prompt: textPrompt(parts), ...limits }]
-    : [{ kind: "chat", messages: chatPrompt(parts, settings.form), ...limits }];
 }
 
 function refScores(text: string, strict: RegExp, target: string): Record<string, Verdict> {
@@ -275,13 +267,6 @@ function verdict(answer: string | null, isRight: boolean): Verdict {
   return { value: isRight ? 1 : 0, answer };
 }
 
-function textOf(response: SampleResponse | undefined): string {
-  if (response === undefined || response.kind === "loglikelihood") {
-    throw new MoescopeError("INVARIANT", "Expected a generation as the answer to a problem of GSM8K.");
-  }
-  return response.text;
-}
-
 /** What follows "#### " in the reference solution, as OpenCompass cuts it. */
 function afterMark(doc: Problem): string {
   return doc.answer.split("#### ")[1]!;
@@ -294,11 +279,6 @@ function finalAnswer(doc: Problem): string {
 
 function problemSample(doc: Problem, index: number): Sample<Problem> {
   return { id: String(index), group: "", input: doc.question, target: finalAnswer(doc), doc };
-}
-
-async function readTrain(folder: DataFolder): Promise<{ rows: Problem[]; files: DatasetFile[] }> {
-  const { rows, file } = await readProblems(folder, TRAIN);
-  return { rows, files: [file] };
 }
 
 async function readProblems(folder: DataFolder, path: string): Promise<{ rows: Problem[]; file: DatasetFile }> {

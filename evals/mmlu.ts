@@ -15,6 +15,7 @@ import {
   dataFolder,
   firstOption,
   GREEDY,
+  generatedText,
   greedyChoice,
   invalidArgument,
   MoescopeError,
@@ -175,7 +176,7 @@ function qwenTask(shots: Shots, maxTokens: number): Protocol {
       return [{ kind: "chat", messages, stop: [], maxTokens, sampling: GREEDY }];
     },
     score: (sample, [response]) => {
-      const answer = response?.kind === "chat" ? firstOption(response.text, LETTERS.join("")) : null;
+      const answer = firstOption(generatedText(response), LETTERS.join(""));
       return { accuracy: { value: answer === LETTERS[sample.doc.answer] ? 1 : 0, answer } };
     },
   };

@@ -11,7 +11,6 @@ export {
 } from "./errors.js";
 
 // eval
-export { greedyChoice } from "./eval/choice.js";
 export { type Comparison, compare } from "./eval/compare.js";
 export {
   type DataFile,
@@ -38,6 +37,7 @@ export {
   choiceContinuation,
   type FewShotPrompt,
   type PromptForm,
+  promptRequest,
   randomShots,
   type Shot,
   textPrompt,
@@ -63,6 +63,7 @@ export {
 export { type Estimate, type MetricRow, metricRows } from "./eval/metric.js";
 export type { Progress } from "./eval/progress.js";
 export { findAll, pythonFloat, pythonInt, pythonRegex, pythonStrip } from "./eval/python-text.js";
+export { generatedText, greedyChoice } from "./eval/responses.js";
 export type { RunResult, SampleScore, TaskResult } from "./eval/result.js";
 export type { RowResponse, SampleRow } from "./eval/row.js";
 export type { RunIdentity } from "./eval/run.js";

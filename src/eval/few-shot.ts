@@ -1,5 +1,6 @@
-import type { ChatMessage } from "./language-model.js";
+import type { ChatMessage, GenerationLimits } from "./language-model.js";
 import { PythonRandom } from "./python-random.js";
+import type { SampleRequest } from "./task.js";
 
 /** Choosing worked examples and putting them before a question, as lm-evaluation-harness (release 0.4.13) does. */
 
@@ -49,6 +50,13 @@ export function chatPrompt(prompt: FewShotPrompt, form: "chat" | "chat-multiturn
     messages.push({ role: "user", content: shot.text }, { role: "assistant", content: shot.target });
   }
   return [...messages, { role: "user", content: prompt.question }];
+}
+
+/** The request that has a prompt continued, or answered where it is a conversation. */
+export function promptRequest(prompt: FewShotPrompt, form: PromptForm, limits: GenerationLimits): SampleRequest {
+  return form === "text"
+    ? { kind: "generate", prompt: textPrompt(prompt), ...limits }
+    : { kind: "chat", messages: chatPrompt(prompt, form), ...limits };
 }
 
 /** A choice as the continuation of a prompt: after plain text it follows a space, in an assistant's turn it stands alone. */

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { canonicalJson, sha256 } from "./canonical-json.js";
 import type { Sample, SampleRequest, SampleResponse, Scores, Task } from "./task.js";
 
@@ -14,7 +15,7 @@ export interface SampleRow {
   group: string;
   input: string;
   target: string;
-  /** SHA-256 of the sample's prompts and continuations as canonical JSON: two runs that asked the same have the same. */
+  /** SHA-256 of the sample's requests: two runs that asked the same in the same words have the same. */
   prompt_sha256: string;
   responses: RowResponse[];
   scores: Scores;
@@ -42,7 +43,7 @@ export function sampleRow(
     group: sample.group,
     input: sample.input,
     target: sample.target,
-    prompt_sha256: sha256(canonicalJson(requests)),
+    prompt_sha256: digestOfRequests(requests),
     responses: responses.map((response, i) => rowResponse(requests[i]!, response)),
     scores,
     seconds,
@@ -64,6 +65,31 @@ export function rowDigest(row: SampleRow): string {
 export function digestOfRows(digests: ReadonlyMap<string, string>): string {
   const sorted = [...digests].sort(([a], [b]) => (a < b ? -1 : 1));
   return sha256(sorted.map(([key, digest]) => `${key} ${digest}\n`).join(""));
+}
+
+/** A prompt that a sample's requests share is hashed once: it is long, and the rest is short. */
+function digestOfRequests(requests: readonly SampleRequest[]): string {
+  const hash = createHash("sha256");
+  let previous: unknown;
+  for (const request of requests) {
+    const { prompt, rest } = split(request);
+    hash.update(prompt === previous ? "same" : canonicalJson(prompt)).update(canonicalJson(rest));
+    previous = prompt;
+  }
+  return hash.digest("hex");
+}
+
+function split(request: SampleRequest): { prompt: unknown; rest: object } {
+  if (request.kind === "loglikelihood") {
+    const { context: prompt, ...rest } = request;
+    return { prompt, rest };
+  }
+  if (request.kind === "chat") {
+    const { messages: prompt, ...rest } = request;
+    return { prompt, rest };
+  }
+  const { prompt, ...rest } = request;
+  return { prompt, rest };
 }
 
 function rowResponse(request: SampleRequest, response: SampleResponse): RowResponse {

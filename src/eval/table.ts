@@ -1,4 +1,6 @@
+import { canonicalJson } from "./canonical-json.js";
 import type { Comparison } from "./compare.js";
+import { GREEDY } from "./language-model.js";
 import type { Estimate } from "./metric.js";
 import type { RunResult, TaskResult } from "./result.js";
 
@@ -92,6 +94,7 @@ function taskNotes(task: TaskResult): string[] {
 
 function shown(value: unknown): string {
   if (value === null) return "none";
+  if (canonicalJson(value) === canonicalJson(GREEDY)) return "greedy without penalties";
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 

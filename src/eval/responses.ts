@@ -24,3 +24,11 @@ export function greedyChoice(responses: readonly SampleResponse[]): number {
   });
   return best;
 }
+
+/** The generated text of a response. @throws MoescopeError INVARIANT for a response of another kind. */
+export function generatedText(response: SampleResponse | undefined): string {
+  if (response === undefined || response.kind === "loglikelihood") {
+    throw new MoescopeError("INVARIANT", `Expected a generated text, got ${response?.kind ?? "no response"}.`);
+  }
+  return response.text;
+}
