@@ -50,12 +50,13 @@ export function expectedRoute(
 
   const k = of("top-k")[0]?.k ?? model.numExpertsPerToken;
   const forced = new Set(of("force").flatMap((rule) => Array.from(rule.experts!)));
-  const ranked = rankExperts(effective);
+  // A forced expert may stand anywhere; without one, the k chosen and the next decide everything.
+  const ranked = rankExperts(effective, forced.size > 0 ? effective.length : k + 1);
   const free = ranked.filter((expert) => !forced.has(expert)).slice(0, k - forced.size);
   const chosen = new Set([...forced, ...free]);
   let experts = ranked.filter((expert) => chosen.has(expert));
   const margin =
-    k < ranked.length ? Math.fround(effective[ranked[k - 1]!]! - effective[ranked[k]!]!) : Number.POSITIVE_INFINITY;
+    k < effective.length ? Math.fround(effective[ranked[k - 1]!]! - effective[ranked[k]!]!) : Number.POSITIVE_INFINITY;
 
   const replayed = of("replay")[0];
   const slots = replayed === undefined ? [] : recordedSlots(replayed, layer, position);
@@ -67,9 +68,17 @@ export function expectedRoute(
   return { experts, weights, margin, intervened: rules.length > 0 };
 }
 
-/** Experts in descending logit, ties to the lower index. Equal infinities must not meet in a subtraction. */
-function rankExperts(logits: Float32Array): number[] {
-  return Array.from(logits.keys()).sort((a, b) => (logits[a] === logits[b] ? a - b : logits[b]! - logits[a]!));
+/** The first `count` experts in descending logit, ties to the lower index. */
+function rankExperts(logits: Float32Array, count: number): number[] {
+  const ranked: number[] = [];
+  for (let expert = 0; expert < logits.length; expert++) {
+    let slot = ranked.length;
+    while (slot > 0 && logits[expert]! > logits[ranked[slot - 1]!]!) slot--;
+    if (slot >= count) continue;
+    ranked.splice(slot, 0, expert);
+    if (ranked.length > count) ranked.pop();
+  }
+  return ranked;
 }
 
 /** Softmax over all experts at the chosen ones, divided by their sum where the model does so. */
