@@ -79,7 +79,8 @@ function refusePartialRotary(fields: ConfigFields): void {
 
 function refuseUnread(form: ConfigFields): void {
   const [name] = form.unread();
-  if (name !== undefined) {
-    throw unsupported(`${name} ${form.show(name)} in ${form.where} is not a rope setting that moescope computes.`);
-  }
+  if (name === undefined) return;
+  throw unsupported(
+    `Field ${JSON.stringify(name)} (${form.show(name)}) of ${form.where} is not known and could change what the model computes.`,
+  );
 }

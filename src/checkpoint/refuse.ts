@@ -1,4 +1,4 @@
-import { CheckpointError, fromSystemError } from "../errors.js";
+import { CheckpointError, fromSystemError, MoescopeError } from "../errors.js";
 
 /** A file whose content breaks its format or contradicts itself. `message` is one sentence. */
 export function badFile(message: string, cause?: unknown): CheckpointError {
@@ -20,6 +20,7 @@ export function notFound(message: string, cause?: unknown): CheckpointError {
  * else that the system may say about a file (a loop of links, a failing disk) is BAD_FILE with the system's words.
  */
 export function fileError(error: unknown, doing: string): Error {
+  if (error instanceof MoescopeError) return error;
   const known = fromSystemError(error, doing);
   if (known !== error) return known as Error;
   const reason = error instanceof Error ? error.message : String(error);

@@ -72,7 +72,7 @@ describe("strict JSON", () => {
     const sample = '{"a":[1,-2.5e3,"x\\n\\u0041y"],"b":{"c":null,"d":true},"e":"\\\\"}';
     const letters = '{}[]",:0123.eE+-\\utrfnabc \n';
     let accepted = 0;
-    for (let round = 0; round < 20_000; round++) {
+    for (let round = 0; round < 5000; round++) {
       const at = pick(sample.length);
       const text = sample.slice(0, at) + letters[pick(letters.length)] + sample.slice(at + pick(3));
       const theirs = outcome(() => JSON.parse(text));
@@ -82,7 +82,7 @@ describe("strict JSON", () => {
       expect(ours.error === undefined, text).toBe(theirs.error === undefined);
       if (ours.error === undefined) accepted++;
     }
-    expect(accepted).toBeGreaterThan(1000);
+    expect(accepted).toBeGreaterThan(300);
   });
 });
 
