@@ -244,7 +244,9 @@ describe("skips", () => {
   it("stand in test/SKIPS.md, unless they wait for the goldens", () => {
     const listed = readSources(["test"], ["SKIPS.md"])[0]!.text;
     const skipping = tests.filter(
-      ({ text }) => /\.(skip|skipIf|runIf)\(/.test(text) && !/\b(missingShared|skipReason|MISSING)\b/.test(text),
+      ({ text }) =>
+        /\b(it|test|describe|context)\.(skip|skipIf|runIf)\(/.test(text) &&
+        !/\b(missingShared|skipReason|MISSING)\b/.test(text),
     );
     expect(skipping.map((source) => source.path).filter((path) => !listed.includes(path))).toEqual([]);
   });
