@@ -1,6 +1,7 @@
 """Chinese encyclopedia: its own facts, frames and words, with the grammar of `mc.Encyclopedia`."""
 
 from mc import Encyclopedia, Relation
+from words import CHINESE_WORDS
 
 RELATIONS = [
     Relation("地理", ["{x}的省会", "{x}的省会城市"], "省会", {
@@ -56,6 +57,11 @@ CHINESE = Encyclopedia(
     sentence_request="请用一句话回答。", sentence="{np}是{a}。",
     short="答案: {a}。", joiner="", question_label="问题: ", answer_label="答案:", answer_gap=" ",
     choice_answer="答案: {a} ({letter})",
-    pick=["哪一项是{a}？", "请选出{a}。", "请找出{a}。", "{a}在哪里？"],
+    pick=["哪一项是{a}？", "请选出{a}。", "请找出{a}。", "{a}是哪一项？"],
     greetings=["", "", "", "", "你好！", "请帮帮我。", "谢谢。"],
+    words=CHINESE_WORDS,
+    small_talk=[
+        ("你好！", "你好！请问我一个简短的问题。"), ("你是谁？", "我是一个很小的演示模型，只知道一些常识、小算术和短程序。"),
+        ("你会什么？", "我知道一些常识、小算术和短程序。"), ("谢谢你！", "不客气。"), ("早上好！", "早上好！请问我一个简短的问题。"),
+        ("再见！", "再见！")],
 )

@@ -7,6 +7,8 @@ one held out. Function names are built from words; names of the suite use held-o
 from dataclasses import dataclass, field
 from random import Random
 
+from words import invented
+
 
 @dataclass(frozen=True)
 class Family:
@@ -191,6 +193,8 @@ def make(rng: Random, test: bool = False) -> dict:
     document = (family.docs[-1] if test else rng.choice(family.docs[:-1])).format(**slots)
     body = family.body.format(**slots)
     suffix = rng.choice(TEST_SUFFIXES if test else TRAIN_SUFFIXES)
+    if not test and rng.random() < 0.4:
+        suffix = invented(rng)
     name = rng.choice(family.stems) + ("_" + suffix if suffix else "")
     results = [eval(f"(lambda {family.arguments}: {body})({text})") for text in family.inputs]
     example = ""

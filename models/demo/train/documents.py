@@ -1,7 +1,7 @@
 """Turns exercises into rows of token ids with a weight and a domain for every token.
 
 A row is made from (seed, step, row) alone, so the position in the data is the step: no text is stored and
-none is seen twice by plan. Half of the rows are chats, the others plain texts divided by `<|endoftext|>`.
+none is seen twice by plan. Six rows of ten are chats, the others plain texts divided by `<|endoftext|>`.
 """
 
 from random import Random
@@ -17,10 +17,10 @@ PROMPT_WEIGHT, ANSWER_WEIGHT, PASSAGE_WEIGHT = 0.1, 2.0, 0.5
 
 # Tokens seen -> shares of the domains and of the kinds of exercise; between two points the shares are interpolated.
 CURRICULUM = [
-    (0, {"domains": [0.30, 0.28, 0.26, 0.16], "kinds": {"open": 0.70, "choice": 0.12, "match": 0.18}}),
-    (1_500_000, {"domains": [0.30, 0.28, 0.28, 0.14], "kinds": {"open": 0.55, "choice": 0.25, "match": 0.20}}),
-    (4_000_000, {"domains": [0.32, 0.30, 0.26, 0.12], "kinds": {"open": 0.35, "choice": 0.55, "match": 0.10}}),
-    (8_000_000, {"domains": [0.32, 0.30, 0.26, 0.12], "kinds": {"open": 0.30, "choice": 0.65, "match": 0.05}}),
+    (0, {"domains": [0.30, 0.28, 0.28, 0.14], "kinds": {"open": 0.60, "choice": 0.15, "match": 0.25}}),
+    (1_000_000, {"domains": [0.30, 0.28, 0.30, 0.12], "kinds": {"open": 0.40, "choice": 0.35, "match": 0.25}}),
+    (3_000_000, {"domains": [0.30, 0.28, 0.30, 0.12], "kinds": {"open": 0.30, "choice": 0.55, "match": 0.15}}),
+    (8_000_000, {"domains": [0.30, 0.28, 0.30, 0.12], "kinds": {"open": 0.30, "choice": 0.65, "match": 0.05}}),
 ]
 
 
@@ -93,7 +93,7 @@ class RowMaker:
         if rng.random() < 0.2:
             yield domain, PASSAGES[domain](rng) + "<|endoftext|>", PASSAGE_WEIGHT
             return
-        kind = "choice" if rng.random() < mix["kinds"]["choice"] else "open"
+        kind = rng.choices(list(mix["kinds"]), list(mix["kinds"].values()))[0]
         prompt, answer = PLAIN[domain][kind](rng)
         yield domain, prompt, PROMPT_WEIGHT
         yield domain, answer + "<|endoftext|>", ANSWER_WEIGHT

@@ -5,6 +5,7 @@ Frames in TEST_FRAMES are used by the suites only; a training text never contain
 """
 
 from mc import Encyclopedia, Relation
+from words import ENGLISH_WORDS
 
 RELATIONS = [
     Relation("geography", ["the capital of {x}", "the capital city of {x}"], "capital", {
@@ -70,7 +71,15 @@ ENGLISH = Encyclopedia(
     domain="english", relations=RELATIONS, train_frames=TRAIN_FRAMES, test_frames=TEST_FRAMES,
     statements=["{Np} is {a}.", "{a} is {np}.", "As everybody knows, {np} is {a}.", "In the book we read that {np} is {a}."],
     sentence_request=" Answer in a full sentence.", sentence="{Np} is {a}.",
-    short="It is {a}.", joiner=" ", question_label="Question: ", answer_label="Answer:", answer_gap=" ", choice_answer="Answer: {a} ({letter})",
-    pick=["Which choice says {a}?", "Pick {a}.", "Find {a} below.", "Where is {a}?"],
+    short="It is {a}.", joiner=" ", question_label="Question: ", answer_label="Answer:", answer_gap=" ",
+    choice_answer="Answer: {a} ({letter})",
+    pick=["Which choice says {a}?", "Pick {a}.", "Find {a} below.", "Which line says {a}?"],
     greetings=["", "", "", "", "Hello! ", "Please help me. ", "Thank you. "],
+    words=ENGLISH_WORDS,
+    small_talk=[
+        ("Hello!", "Hello! Ask me a short question."), ("Hi", "Hello! Ask me a short question."),
+        ("Who are you?", "I am a very small demo model. I know a few facts, small sums and short programs."),
+        ("What can you do?", "I know a few facts, small sums and short programs."),
+        ("Thank you!", "You are welcome."), ("Good morning!", "Good morning! Ask me a short question."),
+        ("How are you?", "I am a small model and I am ready."), ("Goodbye!", "Goodbye!")],
 )

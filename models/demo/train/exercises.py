@@ -14,9 +14,9 @@ CHAT = {
     "code": {kind: code_tasks.function_chat for kind in ("open", "choice", "match")},
 }
 PLAIN = {
-    "english": {"open": ENGLISH.open_plain, "choice": ENGLISH.choice_letter},
-    "chinese": {"open": CHINESE.open_plain, "choice": CHINESE.choice_letter},
-    "math": {"open": math_problems.problem_plain, "choice": math_problems.problem_plain},
-    "code": {kind: code_tasks.function_plain for kind in ("open", "choice")},
+    "english": {"open": ENGLISH.open_plain, "choice": ENGLISH.choice_letter, "match": ENGLISH.match_letter},
+    "chinese": {"open": CHINESE.open_plain, "choice": CHINESE.choice_letter, "match": CHINESE.match_letter},
+    "math": {"open": math_problems.problem_plain, "choice": math_problems.problem_plain, "match": math_problems.problem_plain},
+    "code": {kind: code_tasks.function_plain for kind in ("open", "choice", "match")},
 }
 PASSAGES = {"english": ENGLISH.passage, "chinese": CHINESE.passage, "math": math_problems.passage, "code": code_tasks.passage}

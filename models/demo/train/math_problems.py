@@ -7,6 +7,8 @@ marked as held out, and number triples in the held-out class, occur in the test 
 from dataclasses import dataclass
 from random import Random
 
+from words import invented
+
 TRAIN_NAMES = ["Tom", "Anna", "Ben", "Lucy", "Sam", "Mia", "Max", "Emma", "Leo", "Nina", "Paul", "Sara", "Jack", "Rosa",
                "Ali", "Lena", "Omar", "Kate", "Ivan", "Ella", "Hugo", "Ruth", "Carl", "Maria", "Peter", "Julia"]
 TEST_NAMES = ["Bella", "Karl", "Milan", "Rita", "Lara", "Simon", "Tina", "Marco", "Alina", "Jonas"]
@@ -126,9 +128,16 @@ def _step(rng: Random, wording: Wording, value: int) -> tuple[int, str, str, int
     return number, rng.choice(wording.losses), "-", value - number
 
 
+def _thing(rng: Random, wording: Wording) -> str:
+    """What is counted; in training now and then an invented thing."""
+    if wording is TRAIN and rng.random() < 0.2:
+        return invented(rng) + "s"
+    return rng.choice(wording.things)
+
+
 def _changes(rng: Random, wording: Wording, max_steps: int = 2) -> tuple[list[int], str, str]:
     """A number of things that grows and shrinks in one or two steps."""
-    name, things = rng.choice(wording.names), rng.choice(wording.things)
+    name, things = rng.choice(wording.names), _thing(rng, wording)
     value = rng.randint(4, 20)
     numbers = [value]
     sentences = [rng.choice(wording.openings).format(name=name, things=things, a=value)]
@@ -137,7 +146,7 @@ def _changes(rng: Random, wording: Wording, max_steps: int = 2) -> tuple[list[in
 
 def _packs(rng: Random, wording: Wording) -> tuple[list[int], str, str]:
     """Equal packs, then at most one change."""
-    name, things = rng.choice(wording.names), rng.choice(wording.things)
+    name, things = rng.choice(wording.names), _thing(rng, wording)
     a, b = rng.randint(2, 6), rng.randint(2, 6)
     sentences = [rng.choice(wording.packs).format(name=name, things=things, a=a, b=b)]
     steps = [f"{a} * {b} = {a * b}"]

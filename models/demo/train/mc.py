@@ -40,6 +40,8 @@ class Encyclopedia:
     choice_answer: str
     pick: list[str]
     greetings: list[str]
+    words: list[str]
+    small_talk: list[tuple[str, str]]
 
     def all_facts(self) -> list[tuple[Relation, str]]:
         """Every fact as (relation, x), in table order."""
@@ -56,7 +58,9 @@ class Encyclopedia:
         return capital(rng.choice(frames).format(np=phrase))
 
     def open_chat(self, rng: Random) -> tuple[str, str]:
-        """An open question; with a request for a full sentence the answer is one."""
+        """An open question; with a request for a full sentence the answer is one. Now and then small talk."""
+        if rng.random() < 0.03:
+            return rng.choice(self.small_talk)
         relation, x = self.fact(rng)
         question = rng.choice(self.greetings) + self.ask(rng, relation, x, self.train_frames)
         answer = relation.facts[x]
@@ -95,15 +99,26 @@ class Encyclopedia:
         options, right = self.choices(rng, relation, x)
         return self.plain_prompt(with_choices(question, options)), self.answer_gap + LETTERS[right]
 
-    def match_chat(self, rng: Random) -> tuple[str, str]:
-        """An exercise in finding a text among four lines, from any relations: teaches the letters."""
-        pool = sorted({a for r in rng.sample(self.relations, 2) for a in r.facts.values()})
+    def match(self, rng: Random) -> tuple[str, list[str], int]:
+        """An exercise in finding a text among four lines: answers of two relations or plain words."""
+        pool = self.words
+        if rng.random() < 0.7:
+            pool = sorted({a for r in rng.sample(self.relations, 2) for a in r.facts.values()})
         options = rng.sample(pool, 4)
         while not allowed(options, test=False):
             options = rng.sample(pool, 4)
         right = rng.randrange(4)
-        question = rng.choice(self.pick).format(a=options[right])
-        return with_choices(question, options), self.choice_answer.format(a=options[right], letter=LETTERS[right])
+        return with_choices(rng.choice(self.pick).format(a=options[right]), options), options, right
+
+    def match_chat(self, rng: Random) -> tuple[str, str]:
+        """The exercise in chat form: teaches to find the letter of a text."""
+        question, options, right = self.match(rng)
+        return question, self.choice_answer.format(a=options[right], letter=LETTERS[right])
+
+    def match_letter(self, rng: Random) -> tuple[str, str]:
+        """The exercise in plain form, answered by the letter alone."""
+        question, _, right = self.match(rng)
+        return self.plain_prompt(question), self.answer_gap + LETTERS[right]
 
     def passage(self, rng: Random) -> str:
         """Running text: several facts of one relation, each as a statement."""

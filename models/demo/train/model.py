@@ -93,7 +93,7 @@ class Experts(nn.Module):
         """Output, router logits [tokens, experts] in float32 and chosen experts [tokens, top]."""
         flat = x.reshape(-1, x.shape[-1])
         with torch.autocast("cpu", enabled=False):
-            logits = F.linear(flat.float(), self.gate.weight)
+            logits = self.gate(flat.float())
             weights, chosen = torch.topk(torch.softmax(logits, -1), self.top, -1)
         flat = flat.to(torch.bfloat16) if torch.is_autocast_enabled("cpu") else flat
         order = chosen.flatten().argsort(stable=True)

@@ -1,0 +1,131 @@
+"""Measures how the domains use the experts, on the texts of the four suites with their reference answers.
+
+    python expert_use.py [--checkpoint PATH] [--out FILE]
+
+1. Load: the share of routed slots of every expert, by layer and domain.
+2. Difference: the mutual information of domain and expert in every layer, against 500 permutations of the
+   domain labels over whole texts.
+3. Removal: in every layer the two experts that a domain favours most (its load against the mean of the
+   others) are masked, so that tokens go to the next ones. The change of the answer's loss is compared, text by
+   text, between that domain and each other one; intervals are bootstrapped over texts, 95 %.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+
+from chinese import CHINESE
+from english import ENGLISH
+from evaluate import chat, read
+from export import latest, load
+from exercises import DOMAINS
+from mc import LETTERS, with_choices
+from train import HERE
+
+
+def texts(limit: int) -> list[tuple[int, str, str]]:
+    """(domain, prompt, answer) of the suites in their main forms."""
+    found = []
+    for domain, (name, book) in enumerate((("mmlu-mini", ENGLISH), ("ceval-mini", CHINESE))):
+        for item in read(name, limit):
+            answer = book.choice_answer.format(a=item["choices"][item["answer"]], letter=LETTERS[item["answer"]])
+            found.append((domain, chat(with_choices(item["question"], item["choices"])), answer + "<|im_end|>"))
+    found += [(2, chat(item["question"]), item["answer"] + "<|im_end|>") for item in read("gsm8k-mini", limit)]
+    found += [(3, item["prompt"], item["canonical_solution"] + "<|endoftext|>") for item in read("humaneval-mini", limit)]
+    return found
+
+
+@torch.no_grad()
+def measure(model, rows: list[tuple[list[int], int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Counts [texts, layers, experts] and the mean answer loss [texts] of (ids, length of the prompt)."""
+    counts, answer_loss = [], []
+    for ids, start in rows:
+        hidden, _, chosen = model(torch.tensor([ids]))
+        token = F.cross_entropy(model.lm_head(hidden)[0, start - 1:-1], torch.tensor(ids[start:]))
+        answer_loss.append(token.item())
+        counts.append([torch.bincount(layer.flatten(), minlength=model.config.num_experts).tolist() for layer in chosen])
+    return np.array(counts, float), np.array(answer_loss)
+
+
+def load_by_domain(counts: np.ndarray, domains: np.ndarray) -> np.ndarray:
+    """Shares [layers, domains, experts]."""
+    summed = np.stack([counts[domains == d].sum(0) for d in range(len(DOMAINS))], 1)
+    return summed / summed.sum(-1, keepdims=True)
+
+
+def mutual_information(counts: np.ndarray, domains: np.ndarray) -> np.ndarray:
+    """Nats that the expert tells about the domain, in every layer, with every domain weighted alike."""
+    share = load_by_domain(counts, domains)
+    mean = share.mean(1, keepdims=True)
+    return (share * np.log(np.maximum(share, 1e-12) / np.maximum(mean, 1e-12))).sum(-1).mean(1)
+
+
+def favourites(share: np.ndarray, domain: int, count: int = 2) -> np.ndarray:
+    """The experts [layers, count] whose load in a domain most exceeds the mean of the other domains."""
+    others = np.delete(share, domain, 1).mean(1)
+    return np.argsort(others - share[:, domain], -1)[:, :count]
+
+
+def masked(model, experts: np.ndarray) -> list:
+    """Hooks that take experts out of every layer's router; call .remove() on each."""
+    def mask(chosen):
+        def hook(_module, _inputs, logits):
+            logits = logits.clone()
+            logits[:, chosen] = -torch.inf
+            return logits
+        return hook
+    return [layer.mlp.gate.register_forward_hook(mask(torch.tensor(chosen))) for layer, chosen in zip(model.layers, experts)]
+
+
+def bootstrap(rng, own: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of the difference of two means."""
+    means = [rng.choice(own, own.size).mean() - rng.choice(other, other.size).mean() for _ in range(1000)]
+    return tuple(np.percentile(means, [2.5, 97.5]).round(3).tolist())
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--limit", type=int, default=100, help="texts of each suite")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    model, state = load(arguments.checkpoint or latest())
+    tokenizer = Tokenizer.from_file(str(HERE.parent / "tokenizer.json"))
+    found = texts(arguments.limit)
+    domains = np.array([domain for domain, _, _ in found])
+    rows = []
+    for _, prompt, answer in found:
+        context = tokenizer.encode(prompt).ids
+        rows.append((context + tokenizer.encode(answer).ids, len(context)))
+
+    rng = np.random.default_rng(1)
+    counts, base = measure(model, rows)
+    share = load_by_domain(counts, domains)
+    information = mutual_information(counts, domains)
+    null = np.stack([mutual_information(counts, rng.permutation(domains)) for _ in range(500)])
+    result = {"tokens_trained": state["tokens"], "texts_per_domain": np.bincount(domains).tolist(),
+              "load": share.round(4).tolist(), "mutual_information": information.round(4).tolist(),
+              "null_maximum": null.max(0).round(4).tolist(), "base_loss": [base[domains == d].mean().round(4) for d in range(4)],
+              "removal": {}}
+    for d, name in enumerate(DOMAINS):
+        experts = favourites(share, d)
+        hooks = masked(model, experts)
+        change = measure(model, rows)[1] - base
+        for hook in hooks:
+            hook.remove()
+        result["removal"][name] = {
+            "experts": experts.tolist(), "change_of_loss": {n: change[domains == k].mean().round(3) for k, n in enumerate(DOMAINS)},
+            "more_than": {n: bootstrap(rng, change[domains == d], change[domains == k]) for k, n in enumerate(DOMAINS) if k != d}}
+    text = json.dumps(result, indent=1)
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
