@@ -46,9 +46,9 @@ export async function runSamples(
   const fail = (error: unknown): void => {
     failure ??= { error };
     stop.abort(error);
-    queue.clear();
   };
   const runOne = async (samples: readonly Sample[]): Promise<void> => {
+    if (signal.aborted) return;
     try {
       const batch = await runBatch(model, task, loaded, samples, { ...options, signal });
       stored = stored.then(() => onBatch(batch));
@@ -58,8 +58,6 @@ export async function runSamples(
     }
   };
   for (const samples of batches(loaded.samples, options.batchSize, isDone)) {
-    if (signal.aborted) break;
-    await queue.onSizeLessThan(1);
     void queue.add(() => runOne(samples));
   }
   await queue.onIdle();

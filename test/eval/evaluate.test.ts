@@ -93,14 +93,18 @@ describe("evaluate", () => {
     expect((error as RunAbortedError).partial.tasks[0]!.metrics[0]!.estimate.n).toBe(16);
   });
 
-  it("passes the model's own failure on", async () => {
-    const model = scriptedModel({
-      loglikelihood: ({ context }) => {
-        if (context === "20 + 1 =") throw new Error("the model broke");
-        return -1;
+  it("passes the model's own failure on, and asks nothing more", async () => {
+    let calls = 0;
+    const model: LanguageModel = {
+      ...toyModel(),
+      loglikelihood: async (requests) => {
+        // Answers whatever its signal says, as a model may.
+        if (++calls === 3) throw new Error("the model broke");
+        return toyModel().loglikelihood(requests);
       },
-    });
-    await expect(evaluate(model, [toyTask()], { batchSize: 4, concurrency: 2 })).rejects.toThrow("the model broke");
+    };
+    await expect(evaluate(model, [toyTask()], { batchSize: 4 })).rejects.toThrow("the model broke");
+    expect(calls).toBe(3);
   });
 
   it("stores routes before scores, and closes their sink", async () => {
@@ -128,6 +132,27 @@ describe("evaluate", () => {
     expect(entries.length).toBe(6);
     expect(entries[3]).toEqual({ task: "toy", sampleId: "1", epoch: 0, request: 1, turn: 0, trace: "routes" });
     expect(isClosed).toBe(true);
+  });
+
+  it("stores one batch at a time, however many calls are in flight", async () => {
+    let writing = 0;
+    let most = 0;
+    const model = scriptedModel({
+      loglikelihood: () => ({ logprob: -1, tokenLogprobs: [-1], tokenIds: [1], isGreedy: true, trace: "routes" }),
+    });
+    await evaluate(model, [toyTask({ size: 12 })], {
+      batchSize: 2,
+      concurrency: 4,
+      traceSink: () => ({
+        write: async () => {
+          most = Math.max(most, ++writing);
+          await new Promise((resolve) => setTimeout(resolve, 2));
+          writing--;
+        },
+        close: async () => undefined,
+      }),
+    });
+    expect(most).toBe(1);
   });
 
   it("takes a model that can give a view of itself", async () => {

@@ -86,8 +86,19 @@ describe("a run folder", () => {
       });
       const resumed = await evaluate(model, [toy], { out, resume: true, batchSize: 3 });
       expect(resumed.digest, `cut at ${cut}`).toBe(digest);
+      expect((await readRun(out)).digest, `the folder after a cut at ${cut}`).toBe(digest);
       expect(asked, `cut at ${cut}`).toBe(2 * (40 - ends.filter((end) => end <= cut).length));
     }
+  });
+
+  it("counts a row that stands there twice once", async () => {
+    const out = newFolder();
+    const { digest, tasks } = await evaluate(toyModel(), [toy], { out });
+    const file = join(out, "samples.jsonl");
+    appendFileSync(file, `${readFileSync(file, "utf8").split("\n")[0]}\n`);
+    const resumed = await evaluate(toyModel(), [toy], { out, resume: true });
+    expect(resumed).toMatchObject({ digest, tasks });
+    expect((await readRun(out)).scores.get("toy")).toHaveLength(40);
   });
 
   it("survives kill -9", async () => {

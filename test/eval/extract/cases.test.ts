@@ -58,6 +58,7 @@ describe("first option", () => {
     ["b", null],
     ["All of the above, so D.", "D"],
     ["故选B只有选项C是对", "B"],
+    ["故C. B", "B"],
     ["Answer:\nC\n", "C"],
   ])("of %j is %j", (text, expected) => {
     expect(firstOption(text, "ABCD")).toBe(expected);
