@@ -62,23 +62,10 @@ function missing(tool, kinds) {
   return new SetupError(`${tool} was not found. Type \`${names.line} ${packages}\` and run the command again.`);
 }
 
-/** Installs system packages where that is allowed (root with apt-get); false where it is not or did not work. */
-async function installWithApt(kinds, root, logs) {
-  if (process.getuid?.() !== 0 || packageManager() !== "apt-get") return false;
-  const env = { DEBIAN_FRONTEND: "noninteractive" };
-  const packages = kinds.map((kind) => SYSTEM_PACKAGES["apt-get"][kind]);
-  const install = ["install", "-y", "--no-install-recommends", ...packages];
+/** Runs a step of an installation; false where it failed, so that the next way can be tried. */
+async function attempt(label, command, args, options) {
   try {
-    await runStep("package lists (apt-get update)", "apt-get", ["update"], {
-      cwd: root,
-      env,
-      logFile: path.join(logs, "apt-update.log"),
-    });
-    await runStep(`${packages.join(" ")} (apt-get install)`, "apt-get", install, {
-      cwd: root,
-      env,
-      logFile: path.join(logs, "apt-install.log"),
-    });
+    await runStep(label, command, args, options);
     return true;
   } catch (error) {
     if (error instanceof SetupError) return false;
@@ -86,21 +73,24 @@ async function installWithApt(kinds, root, logs) {
   }
 }
 
-/** Installs `packages` from PyPI into the project's cache, where pip is at hand; false where it is not or did not work. */
+/** Installs system packages where that is allowed: as root, with apt-get. */
+async function installWithApt(kinds, root, logs) {
+  if (process.getuid?.() !== 0 || packageManager() !== "apt-get") return;
+  const packages = kinds.map((kind) => SYSTEM_PACKAGES["apt-get"][kind]);
+  const options = (name) => ({ cwd: root, env: { DEBIAN_FRONTEND: "noninteractive" }, logFile: path.join(logs, name) });
+  // A list that cannot be refreshed may still know the packages.
+  await attempt("package lists (apt-get update)", "apt-get", ["update"], options("apt-update.log"));
+  const install = ["install", "-y", "--no-install-recommends", ...packages];
+  await attempt(`${packages.join(" ")} (apt-get install)`, "apt-get", install, options("apt-install.log"));
+}
+
+/** Installs `packages` from PyPI into the project's cache, where pip is at hand. */
 async function installWithPip(packages, root, logs) {
-  if (outputOf("python3", ["-m", "pip", "--version"]) === undefined) return false;
+  if (outputOf("python3", ["-m", "pip", "--version"]) === undefined) return;
   const target = path.join(root, ".cache", "cmake");
   const args = ["-m", "pip", "install", "--disable-pip-version-check", "--upgrade", "--target", target, ...packages];
-  try {
-    await runStep(`${packages.join(" and ")} (pip, into .cache)`, "python3", args, {
-      cwd: root,
-      logFile: path.join(logs, "pip.log"),
-    });
-    return true;
-  } catch (error) {
-    if (error instanceof SetupError) return false;
-    throw error;
-  }
+  const logFile = path.join(logs, "pip.log");
+  await attempt(`${packages.join(" and ")} (pip, into .cache)`, "python3", args, { cwd: root, logFile });
 }
 
 function findCmake(root) {
