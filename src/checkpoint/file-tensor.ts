@@ -18,15 +18,8 @@ export function formatShape(shape: readonly number[]): string {
   return `[${shape.join(", ")}]`;
 }
 
-/**
- * Elements of a shape, or undefined where some product on the way does not fit in 2^53: such a tensor is in no file, even if
- * another dimension is 0.
- */
+/** Elements of a shape; undefined where they are 2^53 or more, which no file holds. */
 export function countElements(shape: readonly number[]): number | undefined {
-  let count = 1;
-  for (const size of shape) {
-    count *= size;
-    if (!Number.isSafeInteger(count)) return undefined;
-  }
-  return count;
+  const count = shape.includes(0) ? 0 : shape.reduce((product, size) => product * size, 1);
+  return Number.isSafeInteger(count) ? count : undefined;
 }

@@ -34,6 +34,7 @@ export function readSafetensorsHeader(path: string): SafetensorsHeader {
       numbers: "integers",
     });
     if (!isObject(header)) throw badFile(`Expected a JSON object as the header of ${path}, found ${describe(header)}.`);
+    const metadata = readMetadata(path, header.__metadata__);
     const dataStart = LENGTH_BYTES + headerBytes;
     const tensors: FileTensor[] = [];
     for (const name in header) {
@@ -42,7 +43,7 @@ export function readSafetensorsHeader(path: string): SafetensorsHeader {
     // Empty tensors sort before the one that starts where they stand.
     tensors.sort((a, b) => a.offset - b.offset || a.sizeBytes - b.sizeBytes);
     checkTiling(source, tensors, dataStart);
-    return { tensors, metadata: readMetadata(path, header.__metadata__) };
+    return { tensors, metadata };
   });
 }
 
@@ -66,14 +67,10 @@ function readHeaderLength(source: FileSource): number {
   return Number(length);
 }
 
+/** Fields that the format does not have are passed over, as the reference implementation does. */
 function readEntry(path: string, name: string, entry: JsonValue, dataStart: number): FileTensor {
   const where = `of tensor ${JSON.stringify(name)} in ${path}`;
   if (!isObject(entry)) throw badFile(`Expected an object as entry ${where}, found ${describe(entry)}.`);
-  for (const field in entry) {
-    if (field !== "dtype" && field !== "shape" && field !== "data_offsets") {
-      throw badFile(`Unknown field ${JSON.stringify(field)} in the entry ${where}.`);
-    }
-  }
   const { dtype, shape, data_offsets: offsets } = entry;
   const type = typeof dtype === "string" ? safetensorsType(dtype) : undefined;
   if (type === undefined)
@@ -84,7 +81,7 @@ function readEntry(path: string, name: string, entry: JsonValue, dataStart: numb
   }
   const [begin, end] = offsets as [number, number];
   const elements = countElements(shape);
-  if (elements === undefined || elements * type.bytes !== end - begin) {
+  if (elements === undefined || (elements / type.elements) * type.bytes !== end - begin) {
     throw badFile(
       `Shape ${formatShape(shape)} of ${type.name} does not take the ${end - begin} bytes of data_offsets ${where}.`,
     );

@@ -115,29 +115,26 @@ export function describeUnknownGgmlType(id: number): string {
   return removed === undefined ? `${id}, which ggml does not define` : `${id} (${removed}, removed from ggml)`;
 }
 
-/** Types of the safetensors format. Bit widths below 8 are left out: no file of our architectures has them. */
+/** Types of the safetensors format, version 0.8 of the reference implementation. */
 const SAFETENSORS_TYPES: ReadonlyMap<string, StorageType> = new Map(
-  [
-    { name: "F32", bytes: 4, dtype: "F32" as const },
-    { name: "F16", bytes: 2, dtype: "F16" as const },
-    { name: "BF16", bytes: 2, dtype: "BF16" as const },
-    { name: "F64", bytes: 8 },
-    { name: "I64", bytes: 8 },
-    { name: "I32", bytes: 4 },
-    { name: "I16", bytes: 2 },
-    { name: "I8", bytes: 1 },
-    { name: "U64", bytes: 8 },
-    { name: "U32", bytes: 4 },
-    { name: "U16", bytes: 2 },
-    { name: "U8", bytes: 1 },
-    { name: "BOOL", bytes: 1 },
-    { name: "C64", bytes: 8 },
-    { name: "F8_E4M3", bytes: 1 },
-    { name: "F8_E5M2", bytes: 1 },
-    { name: "F8_E4M3FNUZ", bytes: 1 },
-    { name: "F8_E5M2FNUZ", bytes: 1 },
-    { name: "F8_E8M0", bytes: 1 },
-  ].map((type) => [type.name, { elements: 1, ...type }]),
+  (
+    [
+      { name: "F32", elements: 1, bytes: 4, dtype: "F32" },
+      { name: "F16", elements: 1, bytes: 2, dtype: "F16" },
+      { name: "BF16", elements: 1, bytes: 2, dtype: "BF16" },
+      { name: "F4", elements: 2, bytes: 1 },
+      { name: "F6_E2M3", elements: 4, bytes: 3 },
+      { name: "F6_E3M2", elements: 4, bytes: 3 },
+      ...["F64", "I64", "U64", "C64"].map((name) => ({ name, elements: 1, bytes: 8 })),
+      ...["I32", "U32"].map((name) => ({ name, elements: 1, bytes: 4 })),
+      ...["I16", "U16"].map((name) => ({ name, elements: 1, bytes: 2 })),
+      ...["I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0"].map((name) => ({
+        name,
+        elements: 1,
+        bytes: 1,
+      })),
+    ] satisfies StorageType[]
+  ).map((type) => [type.name, type]),
 );
 
 /** The storage type of a safetensors dtype; undefined for words that the format does not have. */

@@ -14,14 +14,7 @@ import {
   QWEN2_MOE_CONFIG,
   QWEN2_MOE_TENSORS,
 } from "./tiny-models.js";
-import {
-  ggufBytes,
-  type SourceTensor,
-  safetensorsBytes,
-  safetensorsHeader,
-  temporaryFolder,
-  writeFolder,
-} from "./write-files.js";
+import { ggufBytes, type SourceTensor, safetensorsBytes, temporaryFolder, writeFolder } from "./write-files.js";
 
 const root = temporaryFolder();
 const CONFIG = { "config.json": LLAMA_CONFIG };
@@ -362,17 +355,6 @@ const MISTAKES: Mistake[] = [
     files: { ...CONFIG, "a.safetensors": WEIGHTS, "b.safetensors": WEIGHTS },
     code: "BAD_FILE",
     sentence: "FOLDER holds 2 safetensors files, none of them model.safetensors, and no model.safetensors.index.json.",
-  },
-  {
-    what: "a header with an unknown field",
-    files: {
-      ...CONFIG,
-      "model.safetensors": safetensorsHeader(
-        '{"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0], "note": 1}}',
-      ),
-    },
-    code: "BAD_FILE",
-    sentence: 'Unknown field "note" in the entry of tensor "a" in FOLDER/model.safetensors.',
   },
   {
     what: "a generation_config.json with a wrong number",
