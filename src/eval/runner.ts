@@ -1,5 +1,5 @@
 import PQueue from "p-queue";
-import { AbortError } from "../errors.js";
+import { AbortError, MoescopeError } from "../errors.js";
 import type { CallOptions, LanguageModel, TraceLevel } from "./language-model.js";
 import { type SampleRow, sampleRow } from "./row.js";
 import type { LoadedTask, Sample, SampleRequest, SampleResponse, Task } from "./task.js";
@@ -43,26 +43,28 @@ export async function runSamples(
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal]);
   let failure: { error: unknown } | undefined;
   let stored: Promise<void> = Promise.resolve();
-  const fail = (error: unknown): void => {
-    failure ??= { error };
-    stop.abort(error);
-  };
+  let isWhole = true;
   const runOne = async (samples: readonly Sample[]): Promise<void> => {
-    if (signal.aborted) return;
+    if (signal.aborted) {
+      isWhole = false;
+      return;
+    }
     try {
       const batch = await runBatch(model, task, loaded, samples, { ...options, signal });
       stored = stored.then(() => onBatch(batch));
       await stored;
     } catch (error) {
-      fail(error);
+      failure ??= { error };
+      stop.abort(error);
     }
   };
   for (const samples of batches(loaded.samples, options.batchSize, isDone)) {
     void queue.add(() => runOne(samples));
   }
   await queue.onIdle();
-  if (options.signal?.aborted) throw new AbortError(undefined, { cause: options.signal.reason });
-  if (failure !== undefined) throw failure.error;
+  if (isWhole && failure === undefined) return;
+  if (options.signal?.aborted) throw new AbortError(undefined, { cause: failure?.error ?? options.signal.reason });
+  throw failure?.error;
 }
 
 function* batches(
@@ -129,6 +131,9 @@ async function answer(
       indexes.map((i) => requests[i]!),
       callOptions(answered),
     );
+    if (results.length !== indexes.length) {
+      throw new MoescopeError("INTERNAL", `Expected ${indexes.length} answers of the model, got ${results.length}.`);
+    }
     indexes.forEach((index, i) => {
       responses[index] = { ...results[i]!, kind } as SampleResponse;
     });

@@ -107,6 +107,20 @@ describe("evaluate", () => {
     expect(calls).toBe(3);
   });
 
+  it("wants an answer to every request", async () => {
+    const model: LanguageModel = { ...toyModel(), loglikelihood: async () => [] };
+    await expect(evaluate(model, [toyTask()], { batchSize: 3 })).rejects.toThrow(
+      "Expected 6 answers of the model, got 0.",
+    );
+  });
+
+  it("is complete when the abort comes after the last sample", async () => {
+    const abort = new AbortController();
+    const onProgress = ({ done }: Progress) => done === 40 && abort.abort();
+    const { tasks } = await evaluate(toyModel(), [toyTask()], { signal: abort.signal, onProgress });
+    expect(tasks[0]!.done).toBe(40);
+  });
+
   it("stores routes before scores, and closes their sink", async () => {
     const entries: TraceEntry[] = [];
     let isClosed = false;
