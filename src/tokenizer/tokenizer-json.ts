@@ -15,11 +15,11 @@ export interface Component {
 export interface AddedTokenJson {
   id: number;
   content: string;
-  single_word?: boolean;
-  lstrip?: boolean;
-  rstrip?: boolean;
-  normalized?: boolean;
-  special?: boolean;
+  single_word: boolean;
+  lstrip: boolean;
+  rstrip: boolean;
+  normalized: boolean;
+  special: boolean;
 }
 
 export interface BpeModelJson {
@@ -84,7 +84,9 @@ function checkAddedToken(value: unknown, index: number, file: string): AddedToke
       `Expected a token with an id and a non-empty content at added_tokens[${index}] of ${file}, got ${describe(value)}.`,
     );
   }
-  return value as unknown as AddedTokenJson;
+  const { id, content, single_word = false, lstrip = false, rstrip = false, special = false } = value;
+  const normalized = value.normalized ?? !special;
+  return { id, content, single_word, lstrip, rstrip, normalized, special } as AddedTokenJson;
 }
 
 function checkComponent(value: unknown, name: string, file: string): Component | null {

@@ -92,7 +92,7 @@ export class Tokenizer {
     }
     this.vocabSize = Math.max(this.pieces.length, this.bytesById.length);
     this.idOfPiece = new Map(this.pieces.flatMap((piece, id) => (piece === undefined ? [] : [[piece, id] as const])));
-    this.splitter = new SpecialTokenSplitter(json.added_tokens.filter((token) => token.special === true));
+    this.splitter = new SpecialTokenSplitter(json.added_tokens.filter((token) => token.special));
     this.bosTokenId = this.namedToken(config.bos_token, "bos_token");
     this.eosTokenId = this.namedToken(config.eos_token, "eos_token");
     this.padTokenId = this.namedToken(config.pad_token, "pad_token");
@@ -220,7 +220,7 @@ function piecesById(json: TokenizerJson): (string | undefined)[] {
  * Non-special tokens are put into the vocabulary too: the package numbers added tokens by itself where it finds none there.
  */
 function createNative(json: TokenizerJson, source: string): NativeTokenizer {
-  const known = json.added_tokens.filter((token) => token.special !== true);
+  const known = json.added_tokens.filter((token) => !token.special);
   const vocab = { ...json.model.vocab };
   for (const token of known) vocab[token.content] = token.id;
   const text = JSON.stringify({

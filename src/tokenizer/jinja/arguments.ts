@@ -11,11 +11,8 @@ export class Arguments {
   }
 
   get(index: number, name: string, fallback: Value): Value {
-    return this.positional[index] ?? this.named.get(name) ?? (this.has(index, name) ? null : fallback);
-  }
-
-  has(index: number, name: string): boolean {
-    return index < this.positional.length || this.named.has(name);
+    if (index < this.positional.length) return this.positional[index]!;
+    return this.named.has(name) ? this.named.get(name)! : fallback;
   }
 
   /** An int; None and a missing argument give the fallback. */

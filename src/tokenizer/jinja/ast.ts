@@ -8,7 +8,6 @@ export type Node =
   | { type: "Set"; assignee: Node; value: Node | null; body: Node[] }
   | MacroNode
   | CallStatementNode
-  | { type: "FilterStatement"; filter: Node; body: Node[] }
   | { type: "IntegerLiteral" | "FloatLiteral"; value: number }
   | { type: "StringLiteral" | "Identifier"; value: string }
   | { type: "ArrayLiteral" | "TupleLiteral"; value: Node[] }

@@ -1,9 +1,9 @@
 import type { Arguments } from "./arguments.js";
-import { lookup } from "./members.js";
+import { attributeOnly } from "./members.js";
 import { formatPercent } from "./operators.js";
 import { type JsonOptions, str, toJson } from "./print.js";
 import { type Filter, mapFilter, SEQUENCE_FILTERS } from "./sequence-filters.js";
-import { capitalize, replaceAll, stringMethod, strip, title } from "./string-methods.js";
+import { capitalize, replaceAll, stringMethod, strip, upperThenLower } from "./string-methods.js";
 import { Text } from "./text.js";
 import { asNumber, Float, isTrue, iterate, JinjaError, Tuple, typeName, Undefined, type Value } from "./values.js";
 
@@ -70,6 +70,7 @@ const round: Filter = (value, args) => {
   const low = Math.floor(scaled);
   const tie = scaled - low === 0.5;
   const nearest = tie ? low + (low % 2 === 0 ? 0 : 1) : Math.round(scaled);
+  if (how === "common" && !(value instanceof Float)) return Math.round(nearest / scale);
   const rounded = how === "ceil" ? Math.ceil(scaled) : how === "floor" ? low : nearest;
   return new Float(rounded / scale);
 };
@@ -106,7 +107,7 @@ function viaMethod(name: string): Filter {
 const FILTERS: Readonly<Record<string, Filter>> = {
   ...SEQUENCE_FILTERS,
   abs,
-  attr: (value, args) => lookup(value, args.get(0, "name", null)),
+  attr: (value, args) => attributeOnly(value, str(args.get(0, "name", null)).value),
   capitalize: (value) => capitalize(str(value)),
   center: (value, args) => viaMethod("center")(str(value), args),
   d: fallback,
@@ -124,7 +125,9 @@ const FILTERS: Readonly<Record<string, Filter>> = {
   round,
   safe: (value) => value,
   string: (value) => str(value),
-  title: (value) => title(str(value)),
+  title: (value) =>
+    // Not str.title: only these separators begin a word.
+    str(value).map((part) => part.replace(/[^-\s({[<]+/gu, upperThenLower)),
   tojson,
   trim: (value, args) => strip(str(value), args.get(0, "chars", null), "both"),
   truncate,

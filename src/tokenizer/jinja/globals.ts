@@ -28,7 +28,7 @@ export function globalFunctions(): Map<string, Value> {
         throw new RaisedByTemplate(str(new Arguments(args, kwargs).get(0, "message", Text.EMPTY)).value);
       },
     ],
-    ["strftime_now", ([format = null]) => Text.of(now(str(format).value))],
+    ["strftime_now", ([format = null]) => str(format).map(now)],
   ]);
 }
 
@@ -58,7 +58,8 @@ function range(args: Value[]): Value {
 
 function fieldEntries(args: Value[], kwargs: Map<string, Value>): [Value, Value][] {
   const [source] = args;
-  const named = [...kwargs].map(([name, value]): [Value, Value] => [Text.of(name), value]);
+  // Names may come from data (`dict(**message)`), so they count as data.
+  const named = [...kwargs].map(([name, value]): [Value, Value] => [Text.fromData(name), value]);
   if (source === undefined) return named;
   if (source instanceof Dict) return [...source.items(), ...named];
   const pairs = iterate(source).map((pair): [Value, Value] => {

@@ -1,4 +1,4 @@
-import { type Callable, Namespace, Undefined, type Value } from "./values.js";
+import { type Callable, Namespace, orElse, Undefined, type Value } from "./values.js";
 
 /** The variable `loop` in the body of a for loop. */
 export function loopObject(items: readonly Value[], index: number, changed: Callable): Namespace {
@@ -16,7 +16,7 @@ export function loopObject(items: readonly Value[], index: number, changed: Call
       ["nextitem", index + 1 < items.length ? items[index + 1]! : beyond("next")],
       ["depth", 1],
       ["depth0", 0],
-      ["cycle", (args) => args[index % args.length] ?? beyond("cycle")],
+      ["cycle", (args) => orElse(args[index % args.length], () => beyond("cycle"))],
       ["changed", changed],
     ]),
   );

@@ -2,7 +2,7 @@ import type { Node } from "./ast.js";
 import { evaluate } from "./expressions.js";
 import { Scope } from "./scope.js";
 import { Text } from "./text.js";
-import { type Callable, Dict, JinjaError, Undefined, type Value } from "./values.js";
+import { type Callable, Dict, JinjaError, orElse, Tuple, Undefined, type Value } from "./values.js";
 
 /**
  * The function that a macro or a call block defines. Arguments that it has no parameter for are an error, unless its body
@@ -30,9 +30,9 @@ export function macro(
     if (args.length > parameters.length && !takesMore) {
       throw new JinjaError("TypeError", `macro '${name}' takes not more than ${parameters.length} argument(s)`);
     }
-    if (takesMore) scope.set("varargs", args.slice(parameters.length));
+    if (takesMore) scope.set("varargs", new Tuple(args.slice(parameters.length)));
     if (takesNamed)
-      scope.set("kwargs", Dict.fromEntries([...named].map(([key, value]) => [Text.of(key), value] as const)));
+      scope.set("kwargs", Dict.fromEntries([...named].map(([key, value]) => [Text.fromData(key), value] as const)));
     return render(body, scope);
   };
 }
@@ -49,7 +49,10 @@ function bind(parameters: readonly Node[], args: readonly Value[], named: Map<st
       named.delete(key);
     }
     if (value === undefined && isNamed) value = evaluate(parameter.value, scope);
-    scope.set(key, value ?? (value === null ? null : new Undefined(`parameter '${key}' was not provided`)));
+    scope.set(
+      key,
+      orElse(value, () => new Undefined(`parameter '${key}' was not provided`)),
+    );
   }
 }
 

@@ -7,6 +7,7 @@ import {
   isEqual,
   JinjaError,
   Namespace,
+  orElse,
   Tuple,
   typeName,
   Undefined,
@@ -19,7 +20,7 @@ import {
 /** `value.name`: a Python attribute first, then an item of that name. */
 export function attribute(value: Value, name: string): Value {
   if (value instanceof Undefined) value.raise();
-  return method(value, name) ?? item(value, name) ?? missing(value, `has no attribute '${name}'`);
+  return orElse(method(value, name) ?? item(value, name), () => missing(value, `has no attribute '${name}'`));
 }
 
 /** `value[key]`: an item first, then, for a string, a Python attribute. */
@@ -32,13 +33,22 @@ export function subscript(value: Value, key: Value): Value {
   const sequence = Array.isArray(value) ? value : value instanceof Tuple || value instanceof View ? value.items : null;
   if (typeof key === "number" || typeof key === "boolean") {
     const items = value instanceof Text ? value.points() : sequence;
-    return items?.at(Number(key)) ?? missing(value, `has no element ${key}`);
+    return orElse(items?.at(Number(key)), () => missing(value, `has no element ${key}`));
   }
   if (key instanceof Text) {
-    const found = item(value, key.value) ?? method(value, key.value);
-    return found ?? missing(value, `has no attribute '${key.value}'`);
+    const found = item(value, key.value);
+    return found !== undefined
+      ? found
+      : orElse(method(value, key.value), () => missing(value, `has no attribute '${key.value}'`));
   }
   return missing(value, `has no element ${repr(key)}`);
+}
+
+/** `value.name` without its items: what jinja2's `attr` filter reads. */
+export function attributeOnly(value: Value, name: string): Value {
+  const field = value instanceof Namespace ? value.fields.get(name) : undefined;
+  if (field !== undefined) return field;
+  return orElse(method(value, name), () => missing(value, `has no attribute '${name}'`));
 }
 
 /** The item or method that is there, or undefined: for filters that walk attributes. */
@@ -77,7 +87,7 @@ function dictMethod(dict: Dict, name: string): Callable | undefined {
   const named = (label: string) => (items: Text) => Text.concat([Text.of(`${label}(`), items, Text.of(")")]);
   switch (name) {
     case "get":
-      return ([key = null, fallback = null]) => dict.get(key) ?? fallback;
+      return ([key = null, fallback = null]) => orElse(dict.get(key), () => fallback);
     case "items":
       return () =>
         new View(

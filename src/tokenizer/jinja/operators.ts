@@ -1,4 +1,4 @@
-import { str } from "./print.js";
+import { repr, str } from "./print.js";
 import { Text } from "./text.js";
 import {
   asNumber,
@@ -128,6 +128,7 @@ export function formatPercent(format: Text, value: Value): Text {
 
 function convert(conversion: string, precision: number, value: Value): Text {
   if (conversion === "s") return str(value);
+  if (conversion === "r") return repr(value);
   const number = asNumber(value);
   if (number === undefined)
     throw new JinjaError("TypeError", `%${conversion} format: a number is required, not ${typeName(value)}`);

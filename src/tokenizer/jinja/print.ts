@@ -26,7 +26,7 @@ export function repr(value: Value): Text {
     return enclose("{", Text.of(", ").join(items), "}");
   }
   if (value instanceof Namespace) {
-    const fields = Dict.fromEntries([...value.fields].map(([name, field]) => [Text.of(name), field] as const));
+    const fields = Dict.fromEntries([...value.fields].map(([name, field]) => [Text.fromData(name), field] as const));
     return enclose("<Namespace ", repr(fields), ">");
   }
   return Text.of("<function>");

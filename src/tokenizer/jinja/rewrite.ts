@@ -1,12 +1,14 @@
 import type { TemplateToken } from "./lexer.js";
 
 /**
- * Writes the tokens of a tag so that the parser of `@huggingface/jinja` builds jinja2's tree from them. Three forms that it
- * lacks become calls, whose names the interpreter knows and no template can collide with by accident:
+ * Writes the tokens of a tag so that the parser of `@huggingface/jinja` builds jinja2's tree from them. Forms that it
+ * lacks become calls, whose names the interpreter knows and no template has by accident:
  *
  *     x is [not] name arguments   ->  x | __is_name(arguments)      (tests bind exactly as tightly as filters)
  *     (a,)  ()  a, b              ->  __tuple(a)  __tuple()  __tuple(a, b)
  *     (a == b)                    ->  __group(a == b)               (so that a < b < c can be told from (a < b) < c)
+ *     {% filter f | g %}          ->  {% call __filter(__body | f | g) %}
+ *     {% with a = 1 %}            ->  {% call __with(a = 1) %}      (a block is such a scope, too)
  */
 
 const NOT_AN_OPERAND: ReadonlySet<string> = new Set([
@@ -38,12 +40,20 @@ export function rewriteStatement(tokens: readonly TemplateToken[]): string {
       return "";
     case "with":
       return `call __with(${write(rest)})`;
+    case "block":
+      return "call __with()";
+    case "filter":
+      return `call __filter(__body | ${write(rest)})`;
     case "endwith":
+    case "endblock":
+    case "endfilter":
       return "endcall";
     case "for": {
       if (rest.at(-1)?.value === "recursive") throw new SyntaxError("Recursive loops are not supported");
       const into = rest.findIndex((token) => token.kind === "name" && token.value === "in");
-      return `for ${write(rest.slice(0, into + 1))} ${asTuple(rest.slice(into + 1))}`;
+      const isGroup = rest[0]?.value === "(" && closing(rest, 0) === into - 1;
+      const target = isGroup ? rest.slice(1, into - 1) : rest.slice(0, into);
+      return `for ${write(target)} in ${asTuple(rest.slice(into + 1))}`;
     }
     case "call":
       // In `call(user) macro()` the first parentheses hold parameters.

@@ -4,7 +4,19 @@ import { binary } from "./operators.js";
 import { str } from "./print.js";
 import { testNamed } from "./tests.js";
 import { Text } from "./text.js";
-import { compare, Dict, Float, isTrue, iterate, JinjaError, Tuple, typeName, Undefined, type Value } from "./values.js";
+import {
+  compare,
+  Dict,
+  Float,
+  isTrue,
+  iterate,
+  JinjaError,
+  orElse,
+  Tuple,
+  typeName,
+  Undefined,
+  type Value,
+} from "./values.js";
 
 /** jinja2's filters that take a list apart or build one. */
 
@@ -81,7 +93,7 @@ function extreme(wanted: "smallest" | "largest"): Filter {
     const fold = caseRule(isTrue(args.get(0, "case_sensitive", false)));
     const read = attributePath(args.get(1, "attribute", null));
     const items = sorted(iterate(value), (item) => fold(read(item)), wanted === "largest");
-    return items[0] ?? new Undefined("No aggregated item, sequence was empty.");
+    return orElse(items[0], () => new Undefined("No aggregated item, sequence was empty."));
   };
 }
 
@@ -150,7 +162,7 @@ const length: Filter = (value) => {
 
 function end(at: 0 | -1): Filter {
   return (value) =>
-    iterate(value).at(at) ?? new Undefined(`No ${at === 0 ? "first" : "last"} item, sequence was empty.`);
+    orElse(iterate(value).at(at), () => new Undefined(`No ${at === 0 ? "first" : "last"} item, sequence was empty.`));
 }
 
 const items: Filter = (value) => {

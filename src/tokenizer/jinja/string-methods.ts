@@ -52,15 +52,24 @@ export function title(text: Text): Text {
 export function capitalize(text: Text): Text {
   const first = text.points()[0];
   if (first === undefined) return text;
-  return Text.concat([
-    first.map((part) => part.toUpperCase()),
-    text.slice(first.length).map((part) => part.toLowerCase()),
-  ]);
+  return Text.concat([first.map(titlecase), text.slice(first.length).map((part) => part.toLowerCase())]);
+}
+
+/** First character upper, the rest lower, as jinja2's `title` filter treats a word. */
+export function upperThenLower(word: string): string {
+  const [first = "", ...rest] = [...word];
+  return first.toUpperCase() + rest.join("").toLowerCase();
 }
 
 function capitalizeWord(word: string): string {
   const [first = "", ...rest] = [...word];
-  return first.toUpperCase() + rest.join("").toLowerCase();
+  return titlecase(first) + rest.join("").toLowerCase();
+}
+
+/** Title case of one character: of those that become several ("\ufb01", "\u00df") only the first is upper. */
+function titlecase(char: string): string {
+  const [first = "", ...rest] = [...char.toUpperCase()];
+  return first + rest.join("").toLowerCase();
 }
 
 function requireText(value: Value | undefined, what: string): string {
@@ -136,11 +145,11 @@ function every(pattern: RegExp): Method {
   return (text) => pattern.test(text.value);
 }
 
-function pad(place: (missing: number) => number): Method {
+function pad(place: (missing: number, width: number) => number): Method {
   return (text, [width, fill]) => {
     const missing = Math.max(count(width, 0) - [...text.value].length, 0);
     const filler = fill instanceof Text ? fill : Text.of(" ");
-    const left = place(missing);
+    const left = place(missing, count(width, 0));
     return Text.concat([filler.repeat(left), text, filler.repeat(missing - left)]);
   };
 }
@@ -222,7 +231,8 @@ const METHODS: Readonly<Record<string, Method>> = {
   },
   ljust: pad(() => 0),
   rjust: pad((missing) => missing),
-  center: pad((missing) => Math.floor(missing / 2)),
+  // The odd space goes left only where both widths are odd, as in CPython.
+  center: pad((missing, width) => Math.floor(missing / 2) + (missing & width & 1)),
   partition: partition((text, separator) => text.indexOf(separator), "first"),
   rpartition: partition((text, separator) => text.lastIndexOf(separator), "last"),
   isdigit: every(/^[\p{Nd}\u00b2\u00b3\u00b9\u2070-\u2079\u2080-\u2089\u2460-\u2468]+$/u),

@@ -1,7 +1,7 @@
 import { parse, tokenize } from "@huggingface/jinja";
 import { assign } from "./assign.js";
 import type { CallStatementNode, ForNode, Node } from "./ast.js";
-import { evaluate, filtered, readArguments } from "./expressions.js";
+import { evaluate, readArguments } from "./expressions.js";
 import { globalFunctions } from "./globals.js";
 import { loopObject } from "./loop-object.js";
 import { macro } from "./macro.js";
@@ -30,7 +30,7 @@ import {
  * refuses, lacks many filters, tests and methods, and cannot say which characters of the result the template wrote.
  *
  * Differences that remain: `~` binds like `+` and not tighter; ints are exact up to 2^53; lazy filters give lists; no
- * `recursive` loops, blocks, imports, includes or `urlize`-like filters (each refused by name).
+ * `recursive` loops, inheritance, imports, includes or `urlize`-like filters (each refused by name).
  */
 export class JinjaTemplate {
   private readonly program: Node[];
@@ -101,8 +101,6 @@ function statement(node: Node, scope: Scope): Text {
       return Text.EMPTY;
     case "CallStatement":
       return callBlock(node, scope);
-    case "FilterStatement":
-      return str(filtered(node.filter, block(node.body, new Scope(scope)), scope));
     case "Break":
     case "Continue":
       throw new LoopControl(node.type);
@@ -147,9 +145,13 @@ function loop(node: ForNode, scope: Scope): Text {
 }
 
 function callBlock(node: CallStatementNode, scope: Scope): Text {
-  const { args, kwargs } = readArguments(node.call.args, scope);
   const { callee } = node.call;
-  // `with` is written as a call: see rewrite.ts.
+  // These two are written as calls: see rewrite.ts.
+  if (callee.type === "Identifier" && callee.value === "__filter") {
+    const body = block(node.body, new Scope(scope));
+    return str(evaluate(node.call.args[0]!, new Scope(scope, new Map([["__body", body]]))));
+  }
+  const { args, kwargs } = readArguments(node.call.args, scope);
   if (callee.type === "Identifier" && callee.value === "__with") return block(node.body, new Scope(scope, kwargs));
   const called = evaluate(callee, scope);
   if (called instanceof Undefined) called.raise();

@@ -115,6 +115,11 @@ export class Dict {
   }
 }
 
+/** `value` unless it is not there. Not `??`: that would pass over None. */
+export function orElse(value: Value | undefined, other: () => Value): Value {
+  return value === undefined ? other() : value;
+}
+
 /** Equal for equal keys, different for different ones. Throws TypeError for what Python cannot hash. */
 export function hashOf(value: Value): string {
   if (value === null) return "none";
