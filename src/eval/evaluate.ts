@@ -1,8 +1,10 @@
+import { basename } from "node:path";
 import { AbortError, invalidArgument } from "../errors.js";
 import { asLanguageModel, type LanguageModel, type LanguageModelSource, type TraceLevel } from "./language-model.js";
 import { type Progress, ProgressMeter } from "./progress.js";
 import { versions } from "./provenance.js";
 import type { RunResult } from "./result.js";
+import { routerTraceSink } from "./router-trace-sink.js";
 import { Run, type RunIdentity } from "./run.js";
 import { RunFolder } from "./run-folder.js";
 import { runSamples } from "./runner.js";
@@ -14,10 +16,10 @@ export interface EvaluateOptions {
   out?: string;
   /** Go on with the run that `out` holds. */
   resume?: boolean;
-  /** Ask the model for its routes. They go to `traceSink`; without a run folder and a sink they are kept in the result. */
+  /** Ask the model for its routes. They go to the run folder's `trace/` as Parquet; without a folder they are kept in the result. */
   trace?: TraceLevel;
-  /** Opens the place for routes; `folder` is the run's `trace/`, or undefined without a run folder. */
-  traceSink?: (folder: string | undefined) => TraceSink;
+  /** Another place for the routes. */
+  traceSink?: TraceSink;
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
   /** Samples in one call of the model. */
@@ -88,7 +90,7 @@ async function runTasks(
   folder: RunFolder | undefined,
   options: EvaluateOptions,
 ): Promise<void> {
-  const sink = options.traceSink?.(folder?.tracePath) ?? run.traceSink();
+  const sink = options.traceSink ?? (folder === undefined ? run.traceSink() : shardsOf(folder, run));
   const { batchSize = 16, concurrency = 1, trace, signal } = options;
   try {
     for (const [i, task] of run.tasks.entries()) {
@@ -123,14 +125,17 @@ async function runTasks(
   }
 }
 
+function shardsOf(folder: RunFolder, run: Run): TraceSink {
+  return routerTraceSink(folder.tracePath, basename(folder.path), ({ task, sampleId, epoch }) => {
+    return run.has({ task, sample_id: sampleId, epoch });
+  });
+}
+
 function checkArguments(tasks: readonly Task[], options: EvaluateOptions): void {
   if (tasks.length === 0) throw invalidArgument("tasks", "at least one task", tasks);
   const names = tasks.map((task) => task.name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw invalidArgument("tasks", "tasks with different names in one run", twice);
-  if (options.trace !== undefined && options.out !== undefined && options.traceSink === undefined) {
-    throw invalidArgument("traceSink", "a place for the routes of a run folder", options.traceSink);
-  }
   for (const name of ["batchSize", "concurrency"] as const) {
     const value = options[name];
     if (value !== undefined && (!Number.isInteger(value) || value < 1)) {

@@ -131,7 +131,7 @@ describe("evaluate", () => {
     await evaluate(model, [toyTask({ size: 3 })], {
       batchSize: 3,
       trace: "topk",
-      traceSink: () => ({
+      traceSink: {
         write: async (batch) => {
           events.push("traces");
           entries.push(...batch);
@@ -139,7 +139,7 @@ describe("evaluate", () => {
         close: async () => {
           isClosed = true;
         },
-      }),
+      },
       onProgress: ({ done }) => events.push(`${done} done`),
     });
     expect(events.indexOf("traces")).toBeLessThan(events.indexOf("3 done"));
@@ -157,16 +157,31 @@ describe("evaluate", () => {
     await evaluate(model, [toyTask({ size: 12 })], {
       batchSize: 2,
       concurrency: 4,
-      traceSink: () => ({
+      traceSink: {
         write: async () => {
           most = Math.max(most, ++writing);
           await new Promise((resolve) => setTimeout(resolve, 2));
           writing--;
         },
         close: async () => undefined,
-      }),
+      },
     });
     expect(most).toBe(1);
+  });
+
+  it("keeps the routes in the result where they have no other place", async () => {
+    const model = scriptedModel({
+      loglikelihood: () => ({ logprob: -1, tokenLogprobs: [-1], tokenIds: [1], isGreedy: true, trace: "routes" }),
+    });
+    const { traces } = await evaluate(model, [toyTask({ size: 3 })], { trace: "topk" });
+    expect(traces.map(({ sampleId, request }) => `${sampleId}/${request}`)).toEqual([
+      "0/0",
+      "0/1",
+      "1/0",
+      "1/1",
+      "2/0",
+      "2/1",
+    ]);
   });
 
   it("takes a model that can give a view of itself", async () => {
