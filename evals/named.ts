@@ -7,6 +7,8 @@ export interface NamedTaskOptions extends Selection {
   dataDir?: string;
   track?: Track;
   numFewshot?: number;
+  /** Seed of the draw of worked examples, where a benchmark draws them. */
+  fewshotSeed?: number;
   form?: PromptForm;
   maxTokens?: number;
 }
