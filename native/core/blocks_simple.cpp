@@ -1,4 +1,6 @@
 // Plain floats, and blocks of 32 with one scale.
+#include <array>
+
 #include "core/blocks_rows.h"
 
 namespace moescope::rows {
@@ -22,7 +24,14 @@ inline void each_u16(const uint8_t* source, float* __restrict values, int64_t co
   for (; start < count; ++start) values[start] = kConvert(load<uint16_t>(source + 2 * start));
 }
 
-inline int fifth_bit(uint32_t high, int i) { return static_cast<int>((high >> i) & 1u) << 4; }
+// Masks from a table: not every baseline has shifts by a vector of amounts, every one has AND and compare.
+constexpr std::array<uint32_t, 32> kBit = [] {
+  std::array<uint32_t, 32> masks{};
+  for (int i = 0; i < 32; ++i) masks[static_cast<size_t>(i)] = 1u << i;
+  return masks;
+}();
+
+inline int fifth_bit(uint32_t high, int i) { return (high & kBit[static_cast<size_t>(i)]) != 0 ? 16 : 0; }
 
 }  // namespace
 
