@@ -18,8 +18,8 @@ export interface EvaluateOptions {
   resume?: boolean;
   /** Ask the model for its routes. They go to the run folder's `trace/` as Parquet; without a folder they are kept in the result. */
   trace?: TraceLevel;
-  /** Another place for the routes. */
-  traceSink?: TraceSink;
+  /** Opens another place for the routes; `folder` is the run's `trace/`, or undefined without a run folder. */
+  traceSink?: (folder: string | undefined) => TraceSink;
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
   /** Samples in one call of the model. */
@@ -90,7 +90,8 @@ async function runTasks(
   folder: RunFolder | undefined,
   options: EvaluateOptions,
 ): Promise<void> {
-  const sink = options.traceSink ?? (folder === undefined ? run.traceSink() : shardsOf(folder, run));
+  const sink =
+    options.traceSink?.(folder?.tracePath) ?? (folder === undefined ? run.traceSink() : shardsOf(folder, run));
   const { batchSize = 16, concurrency = 1, trace, signal } = options;
   try {
     for (const [i, task] of run.tasks.entries()) {

@@ -131,7 +131,7 @@ describe("evaluate", () => {
     await evaluate(model, [toyTask({ size: 3 })], {
       batchSize: 3,
       trace: "topk",
-      traceSink: {
+      traceSink: () => ({
         write: async (batch) => {
           events.push("traces");
           entries.push(...batch);
@@ -139,7 +139,7 @@ describe("evaluate", () => {
         close: async () => {
           isClosed = true;
         },
-      },
+      }),
       onProgress: ({ done }) => events.push(`${done} done`),
     });
     expect(events.indexOf("traces")).toBeLessThan(events.indexOf("3 done"));
@@ -157,14 +157,14 @@ describe("evaluate", () => {
     await evaluate(model, [toyTask({ size: 12 })], {
       batchSize: 2,
       concurrency: 4,
-      traceSink: {
+      traceSink: () => ({
         write: async () => {
           most = Math.max(most, ++writing);
           await new Promise((resolve) => setTimeout(resolve, 2));
           writing--;
         },
         close: async () => undefined,
-      },
+      }),
     });
     expect(most).toBe(1);
   });
