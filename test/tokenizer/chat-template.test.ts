@@ -5,11 +5,12 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ChatMessage, ChatTemplate, missingChatTemplate } from "../../src/tokenizer/chat-template.js";
 import { loadTokenizer } from "../../src/tokenizer/load.js";
 import { Tokenizer } from "../../src/tokenizer/tokenizer.js";
+import { describeWithGoldens } from "../golden/shared.js";
 import { type ChatRow, idDifferences, readTemplates, renderDifferences } from "./check-chat.js";
-import { GOLDEN, MISSING, readJsonl, readTokenizerJson, SHARED } from "./goldens.js";
+import { GOLDEN, readJsonl, readTokenizerJson, SHARED } from "./goldens.js";
 
-describe.skipIf(MISSING)(`golden conversations${MISSING ? `: ${MISSING}` : ""}`, () => {
-  const rows = MISSING ? [] : readJsonl<ChatRow>(`${GOLDEN}/chat.jsonl`);
+describeWithGoldens("golden conversations", "golden", () => {
+  const rows = readJsonl<ChatRow>(`${GOLDEN}/chat.jsonl`);
 
   test("every text and every refusal", () => {
     expect(rows.length).toBeGreaterThan(500);

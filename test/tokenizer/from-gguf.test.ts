@@ -6,16 +6,17 @@ import { readGgufTokenizerMetadata } from "../../src/tokenizer/gguf-keys.js";
 import type { GgufTokenizerMetadata } from "../../src/tokenizer/gguf-tokens.js";
 import { loadTokenizer } from "../../src/tokenizer/load.js";
 import { BYTE_TO_CHAR } from "../../src/tokenizer/token-bytes.js";
+import { describeWithGoldens } from "../golden/shared.js";
 import { differences } from "./check-encoding.js";
-import { type EncodeRow, GOLDEN, MISSING, readJsonl, SHARED, textOf } from "./goldens.js";
+import { type EncodeRow, GOLDEN, readJsonl, SHARED, textOf } from "./goldens.js";
 
 function read(path: string): GgufTokenizerMetadata {
   return readGgufTokenizerMetadata(readGgufHeader(path).metadata);
 }
 
-describe.skipIf(MISSING)(`files${MISSING ? `: ${MISSING}` : ""}`, () => {
+describeWithGoldens("files", "golden", () => {
   const yiPath = `${GOLDEN}/yi_like-vocab.gguf`;
-  const rows = MISSING ? [] : readJsonl<EncodeRow>(`${GOLDEN}/yi.jsonl`);
+  const rows = readJsonl<EncodeRow>(`${GOLDEN}/yi.jsonl`);
 
   test("the stand-in for Yi, from scores: every row", async () => {
     const { tokenizer, chatTemplate } = tokenizerFromGguf(read(yiPath), yiPath);
@@ -35,7 +36,7 @@ describe.skipIf(MISSING)(`files${MISSING ? `: ${MISSING}` : ""}`, () => {
     expect(await differences(tokenizer, rows)).toEqual([]);
   });
 
-  const models = MISSING ? [] : readdirSync(`${SHARED}/golden/gguf/models`).filter((name) => name.endsWith(".gguf"));
+  const models = readdirSync(`${SHARED}/golden/gguf/models`).filter((name) => name.endsWith(".gguf"));
   // The later parts of a split file hold no tokenizer.
   test.each(models.filter((name) => !/-0000[2-9]-of/.test(name)))(
     "%s gives what tokenizer.json gives",

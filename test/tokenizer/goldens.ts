@@ -1,13 +1,9 @@
-import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { readFileSync } from "node:fs";
 import { checkTokenizerJson, parseJsonObject, type TokenizerJson } from "../../src/tokenizer/tokenizer-json.js";
+import { sharedPath } from "../golden/shared.js";
 
-/** The shared folder of outside outputs; a checkout without it skips the tests that compare with them. */
-export const SHARED: string = process.env.MOESCOPE_SHARED ?? fileURLToPath(new URL("../../../shared", import.meta.url));
-export const GOLDEN: string = `${SHARED}/golden/tokenizer`;
-export const MISSING: string | false = existsSync(GOLDEN)
-  ? false
-  : `no ${GOLDEN}: set MOESCOPE_SHARED to the folder that holds golden/`;
+export const SHARED: string = sharedPath();
+export const GOLDEN: string = sharedPath("golden", "tokenizer");
 
 export function readJsonl<Row>(path: string): Row[] {
   return readFileSync(path, "utf8")

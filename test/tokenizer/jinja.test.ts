@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { JinjaTemplate } from "../../src/tokenizer/jinja/template.js";
-import { GOLDEN, MISSING, readJsonl } from "./goldens.js";
+import { describeWithGoldens } from "../golden/shared.js";
+import { GOLDEN, readJsonl } from "./goldens.js";
 
 interface JinjaRow {
   template: string;
@@ -21,9 +22,9 @@ function check(row: JinjaRow, context: Record<string, unknown>): void {
   } else expect(() => render(row.template, context)).toThrow();
 }
 
-describe.skipIf(MISSING)(`golden snippets${MISSING ? `: ${MISSING}` : ""}`, () => {
-  const context = MISSING ? {} : JSON.parse(readFileSync(`${GOLDEN}/jinja_context.json`, "utf8"));
-  const rows = MISSING ? [] : readJsonl<JinjaRow & { id: string }>(`${GOLDEN}/jinja.jsonl`);
+describeWithGoldens("golden snippets", "golden", () => {
+  const context = JSON.parse(readFileSync(`${GOLDEN}/jinja_context.json`, "utf8"));
+  const rows = readJsonl<JinjaRow & { id: string }>(`${GOLDEN}/jinja.jsonl`);
 
   test.each(rows.map((row) => [row.id, row] as const))("%s", (_, row) => check(row, context));
 });

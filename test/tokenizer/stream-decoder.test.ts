@@ -1,10 +1,11 @@
-import { describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { StreamDecoder } from "../../src/tokenizer/stream-decoder.js";
 import { Tokenizer } from "../../src/tokenizer/tokenizer.js";
+import { describeWithGoldens } from "../golden/shared.js";
 import { type StreamRow, streamDifferences } from "./check-streaming.js";
-import { GOLDEN, MISSING, readJsonl, readTokenizerJson } from "./goldens.js";
+import { GOLDEN, readJsonl, readTokenizerJson } from "./goldens.js";
 
-describe.skipIf(MISSING)(`streaming${MISSING ? `: ${MISSING}` : ""}`, () => {
+describeWithGoldens("streaming", "golden", () => {
   const path = `${GOLDEN}/yi_like.tokenizer.json`;
   const load = (): Tokenizer => new Tokenizer(readTokenizerJson(path), path);
 

@@ -2,13 +2,14 @@ import { Tokenizer as PackageTokenizer } from "tokenizers";
 import { describe, expect, test } from "vitest";
 import { Tokenizer } from "../../src/tokenizer/tokenizer.js";
 import { checkTokenizerJson, parseJsonObject, type TokenizerJson } from "../../src/tokenizer/tokenizer-json.js";
+import { describeWithGoldens } from "../golden/shared.js";
 import { differences } from "./check-encoding.js";
-import { type EncodeRow, GOLDEN, MISSING, readJsonl, readTokenizerJson, SHARED, textOf } from "./goldens.js";
+import { type EncodeRow, GOLDEN, readJsonl, readTokenizerJson, SHARED, textOf } from "./goldens.js";
 
-describe.skipIf(MISSING)(`on golden files${MISSING ? `: ${MISSING}` : ""}`, () => {
+describeWithGoldens("on golden files", "golden", () => {
   const yiPath = `${GOLDEN}/yi_like.tokenizer.json`;
   const modelPath = `${SHARED}/golden/models/qwen2moe-e8k2/tokenizer.json`;
-  const yiRows = MISSING ? [] : readJsonl<EncodeRow>(`${GOLDEN}/yi.jsonl`);
+  const yiRows = readJsonl<EncodeRow>(`${GOLDEN}/yi.jsonl`);
   const qwenLike = (): Tokenizer => new Tokenizer(readTokenizerJson(modelPath), modelPath);
 
   test("every row of the stand-in for Yi", async () => {
