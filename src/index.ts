@@ -1,5 +1,11 @@
 /** The public entry `moescope`: re-exports only, one section for each folder. The benchmarks are in `moescope/evals`. */
 
+// checkpoint
+export { type Checkpoint, type Licence, type OpenOptions, openCheckpoint } from "./checkpoint/checkpoint.js";
+export type { GenerationDefaults } from "./checkpoint/generation-defaults.js";
+export type { Architecture, ModelConfig } from "./checkpoint/model-config.js";
+export type { RopeScaling } from "./checkpoint/rope.js";
+export type { RopeScalingOverride } from "./checkpoint/rope-scaling.js";
 // errors
 export {
   AbortError,
@@ -9,7 +15,6 @@ export {
   invalidArgument,
   MoescopeError,
 } from "./errors.js";
-
 // eval
 export { type Comparison, compare } from "./eval/compare.js";
 export {
@@ -105,3 +110,82 @@ export type {
   Verdict,
 } from "./eval/task.js";
 export type { TraceEntry, TraceSink } from "./eval/trace-sink.js";
+// model
+export { type Divergence, divergence } from "./model/divergence.js";
+export type { FinishReason } from "./model/generate.js";
+export type {
+  GenerateOptions,
+  Generation,
+  Sample as GeneratedSample,
+  StreamChunk,
+  Timing,
+  Usage,
+} from "./model/generation.js";
+export type { LikelihoodOptions, LikelihoodRequest, LikelihoodResult } from "./model/likelihood.js";
+export { type ForwardOptions, type ForwardResult, type LoadOptions, Model } from "./model/model.js";
+export {
+  type Perplexity,
+  perplexityOf,
+  type RollingOptions,
+  type RollingResult,
+  type RollingWindow,
+  rollingWindows,
+} from "./model/rolling.js";
+export {
+  type AppliedSampling,
+  formatSampling,
+  type SamplingOptions,
+  type SamplingParameters,
+  type SamplingSource,
+} from "./model/sampling.js";
+// router
+export type { CaptureLevel } from "./native/binding.js";
+export { ExpertLoad } from "./router/expert-load.js";
+export { ablate, bias, force, mask, on, replay, swap, topK, zero } from "./router/intervention-builders.js";
+export {
+  type BiasIntervention,
+  type CallbackIntervention,
+  type ForceIntervention,
+  type HookCallback,
+  type HookPlace,
+  INTERVENTIONS_VERSION,
+  type Intervention,
+  LAYER_HOOKS,
+  type Layers,
+  type MaskIntervention,
+  MODEL_HOOKS,
+  parseInterventions,
+  type ReplayIntervention,
+  resolveRoutes,
+  type Scope,
+  type SwapIntervention,
+  type TopKIntervention,
+  type ZeroIntervention,
+} from "./router/interventions.js";
+export { checkTrace, type TraceCheck, type TraceExpectations } from "./router/invariants.js";
+export type { RecordedRoute } from "./router/route.js";
+export {
+  EMPTY_SLOT,
+  type RecordedLevel,
+  STANDARD_SEGMENTS,
+  TRACE_SCHEMA_VERSION,
+  type TraceKey,
+  type TraceLayout,
+  type TraceMetadata,
+} from "./router/schema.js";
+export type { RouterShape } from "./router/shape.js";
+export { RouterTrace } from "./router/trace.js";
+export type { TraceColumns } from "./router/trace-columns.js";
+export { loadTrace, saveTrace, TraceShards } from "./router/trace-files.js";
+
+// tokenizer
+export {
+  type ChatMessage as TemplateMessage,
+  ChatTemplate,
+  type RenderedChat,
+  type RenderOptions,
+  type TemplateSource,
+} from "./tokenizer/chat-template.js";
+export { loadTokenizer, type ModelText, type ModelTextOptions } from "./tokenizer/load.js";
+export { StreamDecoder, type StreamDecoderOptions } from "./tokenizer/stream-decoder.js";
+export { type DecodeOptions, type EncodeOptions, Tokenizer } from "./tokenizer/tokenizer.js";

@@ -3,7 +3,6 @@ import { packageVersion } from "../native/addon.js";
 import type { CaptureLevel } from "../native/binding.js";
 import type { Intervention } from "../router/interventions.js";
 import type { RouterTrace } from "../router/trace.js";
-import type { ChatMessage } from "../tokenizer/chat-template.js";
 import { type HashedFile, hashFiles } from "./file-hashes.js";
 import { generateTexts } from "./generate.js";
 import { generationContext, prepare } from "./generation.js";
@@ -16,6 +15,9 @@ export interface BatchOptions {
   trace?: CaptureLevel;
   onProgress?: (done: number, total: number) => void;
 }
+
+/** The harness's messages. A type and not an interface, so that it fits the chat template's open form. */
+export type PlainMessage = { role: string; content: string };
 
 interface BatchLimits {
   stop: readonly string[];
@@ -49,12 +51,12 @@ export interface DescribedModel {
 
 export interface ModelAsLanguageModel {
   loglikelihood(
-    requests: readonly { context: string | readonly ChatMessage[]; continuation: string }[],
+    requests: readonly { context: string | readonly PlainMessage[]; continuation: string }[],
     options?: BatchOptions,
   ): Promise<LikelihoodResult[]>;
   generate(requests: readonly (BatchLimits & { prompt: string })[], options?: BatchOptions): Promise<BatchGeneration[]>;
   chat(
-    requests: readonly (BatchLimits & { messages: readonly ChatMessage[] })[],
+    requests: readonly (BatchLimits & { messages: readonly PlainMessage[] })[],
     options?: BatchOptions,
   ): Promise<BatchGeneration[]>;
   describe(): Promise<DescribedModel>;

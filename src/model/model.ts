@@ -24,6 +24,7 @@ import { type GenerateOptions, type Generation, generate, type StreamChunk, stre
 import { languageModelOf, type ModelAsLanguageModel } from "./language-model.js";
 import { type LikelihoodOptions, type LikelihoodRequest, type LikelihoodResult, loglikelihood } from "./likelihood.js";
 import { loadText } from "./load-text.js";
+import { loglikelihoodRolling, type RollingOptions, type RollingResult } from "./rolling.js";
 import { tracesOf } from "./step-traces.js";
 
 export interface LoadOptions {
@@ -35,8 +36,8 @@ export interface LoadOptions {
   precision?: "ref";
   /** Type of the key/value cache; "f32" keeps `ref` exact, "bf16" takes half the memory. */
   cacheType?: "f32" | "bf16";
-  /** YaRN, in place of what the file says; "none" turns it off. */
-  ropeScaling?: RopeScalingOverride;
+  /** YaRN, in place of what the file says; null turns it off. */
+  ropeScaling?: RopeScalingOverride | null;
   /** Context in tokens, in place of what the file says. */
   maxContext?: number;
   /** A Jinja chat template in place of the model's. */
@@ -63,7 +64,7 @@ export interface ForwardResult {
 }
 
 /** Rows that native code computes at once; more is faster for long prompts and takes more workspace. */
-const CHUNK_ROWS = 256;
+export const CHUNK_ROWS: number = 256;
 
 /** What a model and its variants with other interventions share. */
 export interface ModelParts {
@@ -205,6 +206,11 @@ export class Model {
   /** How likely continuations are. Contexts that begin alike are computed once. */
   loglikelihood(requests: readonly LikelihoodRequest[], options: LikelihoodOptions = {}): Promise<LikelihoodResult[]> {
     return loglikelihood(this, requests, options);
+  }
+
+  /** How likely whole texts are, by windows as long as the context; `perplexityOf` makes perplexities of the results. */
+  loglikelihoodRolling(texts: readonly string[], options: RollingOptions = {}): Promise<RollingResult[]> {
+    return loglikelihoodRolling(this, texts, options);
   }
 
   /** Assignments that this model and its variants have computed so far. */

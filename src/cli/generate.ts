@@ -1,0 +1,129 @@
+/** `moescope generate`: continues a prompt. */
+import { readFile } from "node:fs/promises";
+import type { Command } from "commander";
+import { AbortError, fromSystemError, InvalidArgumentError } from "../errors.js";
+import type { GenerateOptions, Generation, Sample } from "../model/generation.js";
+import type { Model } from "../model/model.js";
+import { formatSampling } from "../model/sampling.js";
+import { readStdin, type Terminal } from "./io.js";
+import { withModel } from "./load.js";
+import { integer, jsonOption, type ModelOptions, withModelOptions } from "./options.js";
+import { type SamplingFlags, samplingOf, withSamplingOptions } from "./sampling-options.js";
+import { TraceFolder } from "./trace-folder.js";
+
+interface Options extends ModelOptions, SamplingFlags {
+  prompt?: string;
+  promptFile?: string;
+  n?: number;
+  trace?: string;
+  json?: boolean;
+}
+
+export function registerGenerate(program: Command, terminal: Terminal): void {
+  const command = program
+    .command("generate")
+    .description("continue a prompt; the text goes to stdout as it grows, statistics to stderr")
+    .argument("<model>", "folder, .gguf file or demo")
+    .option("--prompt <text>", "the prompt (default: what stdin holds)")
+    .option("--prompt-file <file>", "read the prompt from a file, as it is");
+  withSamplingOptions(command)
+    .option("--n <n>", "texts to draw from the prompt", integer(1, 1024))
+    .option("--trace <dir>", "record the routes (level topk) in a new folder")
+    .addOption(jsonOption("print {text, tokenIds, finishReason, usage, timing}; with --n above 1 a list of them"));
+  withModelOptions(command)
+    .addHelpText("after", '\nExample:\n  $ moescope generate demo --prompt "1, 2, 3," --max-tokens 16')
+    .action((name: string, options: Options) => generate(terminal, name, options));
+}
+
+async function generate(terminal: Terminal, name: string, options: Options): Promise<void> {
+  const prompt = await promptOf(terminal, options);
+  const folder = options.trace === undefined ? undefined : await TraceFolder.create(options.trace, "parquet");
+  await withModel(terminal, name, options, async (model) => {
+    const call = { ...samplingOf(options), n: options.n, trace: folder && ("topk" as const), signal: terminal.signal };
+    const generation = await streamed(terminal, model, prompt, call, options);
+    if (options.json) await terminal.printJson(jsonOf(generation));
+    if (!options.quiet) noteStatistics(terminal, generation);
+    if (folder !== undefined) await writeTrace(folder, model, generation);
+  });
+}
+
+async function promptOf(terminal: Terminal, { prompt, promptFile }: Options): Promise<string> {
+  if (prompt !== undefined && promptFile !== undefined) {
+    throw new InvalidArgumentError("Expected one of --prompt and --prompt-file, got both.");
+  }
+  if (prompt !== undefined) return prompt;
+  if (promptFile !== undefined) {
+    return readFile(promptFile, "utf8").catch((error) => {
+      throw fromSystemError(error, `read the prompt ${promptFile}`);
+    });
+  }
+  if (terminal.stdin.isTTY)
+    throw new InvalidArgumentError("Expected --prompt, --prompt-file or a text on stdin, got none.");
+  return readStdin(terminal);
+}
+
+/** Generates and prints text as it becomes certain; what was printed when the work is cancelled stays. */
+async function streamed(
+  terminal: Terminal,
+  model: Model,
+  prompt: string,
+  call: GenerateOptions,
+  { json, n = 1 }: Options,
+): Promise<Generation> {
+  const shows = !json && n === 1;
+  const stream = model.stream(prompt, call);
+  const partial: { text: string; tokenIds: number[] } = { text: "", tokenIds: [] };
+  try {
+    for (let step = await stream.next(); ; step = await stream.next()) {
+      if (step.done) {
+        if (shows && !partial.text.endsWith("\n")) await terminal.write("\n");
+        if (!json && n > 1) await terminal.print(step.value.samples.map(({ text }) => text).join("\n---\n"));
+        return step.value;
+      }
+      if (step.value.sample !== 0) continue;
+      partial.text += step.value.text;
+      partial.tokenIds.push(step.value.tokenId);
+      if (shows) await terminal.write(step.value.text);
+    }
+  } catch (error) {
+    if (error instanceof AbortError && json) await terminal.printJson({ ...partial, finishReason: "cancelled" });
+    else if (error instanceof AbortError && shows && partial.text !== "") await terminal.write("\n");
+    throw error;
+  } finally {
+    await stream.return(undefined as never);
+  }
+}
+
+interface GenerationJson {
+  text: string;
+  tokenIds: Int32Array;
+  finishReason: Sample["finishReason"];
+  usage: Generation["usage"];
+  timing: Sample["timing"];
+  sampling: Generation["sampling"];
+}
+
+function jsonOf(generation: Generation): GenerationJson | GenerationJson[] {
+  const { samples, usage, sampling } = generation;
+  const all = samples.map(({ text, tokenIds, finishReason, timing }) => {
+    const ownUsage = { promptTokens: usage.promptTokens, completionTokens: tokenIds.length };
+    return { text, tokenIds, finishReason, usage: ownUsage, timing, sampling };
+  });
+  return all.length === 1 ? all[0]! : all;
+}
+
+function noteStatistics(terminal: Terminal, { usage, timing, sampling, samples, finishReason }: Generation): void {
+  const rate = timing.tokensPerSecond > 0 ? `, ${timing.tokensPerSecond.toFixed(1)} tokens/s` : "";
+  const texts = samples.length > 1 ? ` in ${samples.length} texts` : `, ended by ${finishReason}`;
+  terminal.note(
+    `${usage.promptTokens} prompt tokens in ${(timing.promptMs / 1000).toFixed(2)} s, ` +
+      `${usage.completionTokens} generated${rate}${texts}; sampling: ${formatSampling(sampling)}`,
+  );
+}
+
+async function writeTrace(folder: TraceFolder, model: Model, { samples }: Generation): Promise<void> {
+  for (const [index, { trace }] of samples.entries()) {
+    if (trace !== undefined) await folder.add(trace.withKey({ request: index }));
+  }
+  await folder.finish(model, "topk");
+}

@@ -1,0 +1,90 @@
+/** Options that commands share, and the parsers that turn their text into checked values. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { RopeScalingOverride } from "../checkpoint/rope-scaling.js";
+import { suggestionFor } from "./suggest.js";
+
+/** What every command that loads a model understands. */
+export interface ModelOptions {
+  device?: "auto" | "cpu";
+  threads?: number;
+  ropeScaling?: RopeScalingOverride | null;
+  maxContext?: number;
+  cacheType?: "f32" | "bf16";
+  quiet?: boolean;
+}
+
+/** Adds the options of `ModelOptions`. */
+export function withModelOptions(command: Command): Command {
+  return command
+    .option("--device <device>", "where to compute: auto or cpu", oneOf("auto", "cpu"))
+    .option("--threads <n>", "threads (default: the cores that are there)", integer(1, 1024))
+    .option(
+      "--rope-scaling <none|FACTOR[:ORIGINAL]>",
+      "YaRN in place of what the model says, e.g. 2:32768; none turns it off",
+      ropeScaling,
+    )
+    .option("--max-context <n>", "context in tokens (default: all that the model can do)", integer(1))
+    .option(
+      "--cache-type <type>",
+      "keys and values in f32 (exact, default) or bf16 (half the memory)",
+      oneOf("f32", "bf16"),
+    )
+    .addOption(quietOption());
+}
+
+export function quietOption(): Option {
+  return new Option("--quiet", "no progress and no statistics on stderr");
+}
+
+export function jsonOption(what: string): Option {
+  return new Option("--json", what);
+}
+
+/** A whole number in a range. */
+export function integer(low: number, high: number = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  const range = high === Number.MAX_SAFE_INTEGER ? `from ${low} up` : `from ${low} to ${high}`;
+  return (text) => {
+    const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= low && value <= high) return value;
+    throw new InvalidArgumentError(`Expected a whole number ${range}.`);
+  };
+}
+
+/** A finite number in a range. */
+export function number(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = text.trim() === "" ? Number.NaN : Number(text);
+    if (value >= low && value <= high) return value;
+    throw new InvalidArgumentError(`Expected a number from ${low} to ${high}.`);
+  };
+}
+
+/** One of a few words. */
+export function oneOf<const Word extends string>(...words: Word[]): (text: string) => Word {
+  return (text) => {
+    const word = words.find((candidate) => candidate === text);
+    if (word !== undefined) return word;
+    const near = suggestionFor(text, words);
+    throw new InvalidArgumentError(`Expected ${list(words)}${near === undefined ? "" : `; did you mean ${near}?`}`);
+  };
+}
+
+/** Gathers an option that may come several times. */
+export function repeatable(text: string, earlier: readonly string[] = []): string[] {
+  return [...earlier, text];
+}
+
+function ropeScaling(text: string): RopeScalingOverride | null {
+  if (text === "none") return null;
+  const match = /^(\d+(?:\.\d+)?)(?::(\d+))?$/.exec(text);
+  const factor = Number(match?.[1]);
+  if (match === null || !(factor >= 1)) {
+    throw new InvalidArgumentError("Expected none, a factor of at least 1, or FACTOR:ORIGINAL such as 2:32768.");
+  }
+  const original = match[2] === undefined ? {} : { originalMaxPositionEmbeddings: Number(match[2]) };
+  return { type: "yarn", factor, ...original };
+}
+
+function list(words: readonly string[]): string {
+  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+}

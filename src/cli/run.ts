@@ -1,0 +1,99 @@
+/** `moescope` as a function: arguments and streams in, exit code out. Never throws, never ends the process. */
+import { Command, CommanderError } from "commander";
+import { AbortError } from "../errors.js";
+import { packageVersion } from "../native/addon.js";
+import { registerChat } from "./chat.js";
+import { registerCompare } from "./compare.js";
+import { registerDemo } from "./demo.js";
+import { registerEval } from "./eval.js";
+import { EXIT_CODE_HELP, EXIT_OK, EXIT_USAGE, exitCodeOf } from "./exit-code.js";
+import { registerGenerate } from "./generate.js";
+import { registerInspect } from "./inspect.js";
+import { type Streams, Terminal } from "./io.js";
+import { registerPerplexity } from "./perplexity.js";
+import { registerScore } from "./score.js";
+import { registerTrace } from "./trace.js";
+
+/** Runs one command. `argv`: the arguments after the program's name. */
+export async function run(argv: readonly string[], streams: Streams): Promise<number> {
+  const terminal = new Terminal(streams);
+  try {
+    await program(terminal).parseAsync([...argv], { from: "user" });
+    return EXIT_OK;
+  } catch (error) {
+    return report(error, terminal);
+  } finally {
+    terminal.close();
+  }
+}
+
+function program(terminal: Terminal): Command {
+  const root = new Command("moescope");
+  root
+    .description("A microscope for Mixture-of-Experts language models. A <model> is a folder, a .gguf file, or demo.")
+    .version(packageVersion(), "--version")
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: false })
+    .configureOutput({
+      writeOut: (text) => terminal.stdout.write(text),
+      writeErr: (text) => terminal.stderr.write(text),
+      outputError: () => {}, // `report` says it
+    })
+    .addHelpText("after", EXIT_CODE_HELP);
+  const register = [
+    registerDemo,
+    registerInspect,
+    registerGenerate,
+    registerChat,
+    registerScore,
+    registerTrace,
+    registerPerplexity,
+    registerEval,
+    registerCompare,
+  ];
+  for (const add of register) add(root, terminal);
+  return root;
+}
+
+function report(error: unknown, terminal: Terminal): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return EXIT_OK;
+    if (error.code !== "commander.help") terminal.note(usageSentence(error.message));
+    return EXIT_USAGE;
+  }
+  if (terminal.readerLeft) return EXIT_OK;
+  terminal.note(error instanceof AbortError ? error.message : sentenceOf(error));
+  if (process.env.MOESCOPE_DEBUG && error instanceof Error) terminal.note(stackOf(error));
+  return exitCodeOf(error);
+}
+
+function sentenceOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof Error && "code" in error && error.name.endsWith("Error")) return message;
+  return `A fault of moescope itself: ${message} (set MOESCOPE_DEBUG for the stack).`;
+}
+
+function stackOf(error: Error): string {
+  const cause = error.cause instanceof Error ? `\ncaused by ${stackOf(error.cause)}` : "";
+  return `${error.stack}${cause}`;
+}
+
+const BAD_VALUE =
+  /^error: (?:option|command-argument value) '([^']*)' ?(?:argument )?'([\s\S]*)' is invalid(?: for argument '[^']*')?\. Expected ([^;]*?)\.?(; did you mean [\s\S]*)?$/;
+
+/** Commander's message as one sentence in the form of all others. */
+function usageSentence(message: string): string {
+  const bad = BAD_VALUE.exec(message);
+  if (bad !== null) {
+    const [, flags, value, expected, hint = "."] = bad;
+    const name = flags!.split(" ")[0]!;
+    return `Expected ${expected} for ${name}, got ${JSON.stringify(value)}${hint}`;
+  }
+  const [first, ...rest] = message.replace(/^error: /, "").split("\n");
+  const hint = rest
+    .join(" ")
+    .trim()
+    .replace(/^\(Did you mean (.*)\?\)$/, "; did you mean $1?");
+  const sentence = first!.charAt(0).toUpperCase() + first!.slice(1).replace(/\.$/, "");
+  return hint === "" ? `${sentence}. See moescope --help.` : `${sentence}${hint}`;
+}

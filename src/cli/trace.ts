@@ -1,0 +1,113 @@
+/** `moescope trace`: runs a text and records what the router did. */
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import type { Command } from "commander";
+import { fromSystemError, InvalidArgumentError } from "../errors.js";
+import type { Model } from "../model/model.js";
+import type { CaptureLevel } from "../native/binding.js";
+import { expertHeatmap } from "./heatmap.js";
+import type { Terminal } from "./io.js";
+import { withModel } from "./load.js";
+import { integer, jsonOption, type ModelOptions, oneOf, withModelOptions } from "./options.js";
+import { progressBar } from "./progress.js";
+import { TraceFolder, type TraceFormat } from "./trace-folder.js";
+
+interface Options extends ModelOptions {
+  file?: string;
+  prompt?: string;
+  level: CaptureLevel;
+  out: string;
+  format: TraceFormat;
+  window?: number;
+  json?: boolean;
+}
+
+export function registerTrace(program: Command, terminal: Terminal): void {
+  const command = program
+    .command("trace")
+    .description("run a text and write what the router did, token by token, with its provenance")
+    .argument("<model>", "folder, .gguf file or demo")
+    .option("--file <file>", "the text, from a file")
+    .option("--prompt <text>", "the text itself")
+    .option(
+      "--level <level>",
+      "counts, topk (ids, weights, margins), logits (also raw router logits), hidden (also the residual stream)",
+      oneOf("counts", "topk", "logits", "hidden"),
+      "topk" as CaptureLevel,
+    )
+    .requiredOption("--out <dir>", "a new or empty folder")
+    .option("--format <format>", "parquet or arrow", oneOf("parquet", "arrow"), "parquet" as TraceFormat)
+    .option("--window <n>", "tokens in one pass, each from position 0 (default: the model's context)", integer(1))
+    .addOption(jsonOption("print the counts as JSON in place of a heat map"));
+  withModelOptions(command)
+    .addHelpText(
+      "after",
+      "\nThe folder gets part-00000.parquet and on (one per window), counts.json, and at level hidden hidden-00000.safetensors and on:" +
+        "\nfloat32 tensors hidden.L of shape [tokens, hidden_size], the residual stream after layer L." +
+        '\n\nExample:\n  $ moescope trace demo --prompt "The cat sat." --level logits --out routes',
+    )
+    .action((name: string, options: Options) => trace(terminal, name, options));
+}
+
+async function trace(terminal: Terminal, name: string, options: Options): Promise<void> {
+  const text = await textOf(options);
+  const provenance = {
+    textSha256: createHash("sha256").update(text, "utf8").digest("hex"),
+    text: options.file ?? "--prompt",
+  };
+  const folder = await TraceFolder.create(options.out, options.format, provenance);
+  await withModel(terminal, name, options, async (model) => {
+    const ids = await model.tokenizer.encode(text);
+    if (ids.length === 0) throw new InvalidArgumentError("Expected a text of at least one token, got an empty one.");
+    await runWindows(terminal, model, ids, folder, options);
+    const counted = options.level === "counts" ? { load: await model.expertLoad(), tokens: ids.length } : undefined;
+    const { load, tokens } = await folder.finish(model, options.level, counted);
+    if (options.json) {
+      const layers = load.layers.map((layer) => ({ layer, counts: load.layer(layer) }));
+      await terminal.printJson({ out: folder.path, level: options.level, tokens, numExperts: load.numExperts, layers });
+      return;
+    }
+    const { isTTY: colour, columns: width } = terminal.stdout;
+    await terminal.print(
+      `${tokens} tokens at level ${options.level} in ${folder.path}\n${expertHeatmap(load, { colour, width })}`,
+    );
+  });
+}
+
+async function textOf({ file, prompt }: Options): Promise<string> {
+  if ((file === undefined) === (prompt === undefined)) {
+    throw new InvalidArgumentError(
+      `Expected one of --file and --prompt, got ${file === undefined ? "neither" : "both"}.`,
+    );
+  }
+  if (prompt !== undefined) return prompt;
+  return readFile(file!, "utf8").catch((error) => {
+    throw fromSystemError(error, `read the text ${file}`);
+  });
+}
+
+/** One pass per window; a window's rows carry its number as `request`. */
+async function runWindows(
+  terminal: Terminal,
+  model: Model,
+  ids: Int32Array,
+  folder: TraceFolder,
+  { level, window = model.config.maxContext, quiet }: Options,
+): Promise<void> {
+  const count = Math.ceil(ids.length / window);
+  if (count > 1 && !quiet)
+    terminal.note(`The text has ${ids.length} tokens: ${count} passes of up to ${window}, each from position 0.`);
+  const bar = progressBar(terminal, "Tracing", { quiet, unit: "tokens" });
+  try {
+    for (let number = 0; number < count; number++) {
+      const start = number * window;
+      const { trace } = await model.forward(ids.subarray(start, start + window), {
+        ...{ logits: "none", trace: level, signal: terminal.signal },
+        onProgress: (done) => bar.update(start + done, ids.length),
+      });
+      if (trace !== undefined) await folder.add(trace.withKey({ request: number }));
+    }
+  } finally {
+    bar.stop();
+  }
+}
