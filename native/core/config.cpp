@@ -1,6 +1,7 @@
 #include "core/config.h"
 
 #include <cmath>
+#include <limits>
 
 #include "core/error.h"
 
@@ -22,6 +23,8 @@ void validate(const ModelConfig& config) {
   expect(config.num_attention_heads % config.num_key_value_heads == 0, "query heads are a multiple of key/value heads");
   expect(config.head_dim > 0 && config.head_dim % 2 == 0, "an even head_dim");
   expect(std::isfinite(config.rms_norm_eps) && config.rms_norm_eps > 0, "a finite rms_norm_eps above 0");
+  const auto fits = [&](int heads) { return int64_t{heads} * config.head_dim <= std::numeric_limits<int>::max(); };
+  expect(fits(config.num_attention_heads) && fits(config.num_key_value_heads), "heads * head_dim below 2^31");
   expect(config.rope_inv_freq.size() == static_cast<size_t>(config.head_dim / 2), "one rope frequency per pair");
   for (float frequency : config.rope_inv_freq) expect(std::isfinite(frequency), "finite rope frequencies");
   expect(std::isfinite(config.rope_attention_factor), "a finite rope attention factor");

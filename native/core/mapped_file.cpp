@@ -24,7 +24,8 @@ ErrorCode code_of_errno(int number) {
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  descriptor_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Without O_NONBLOCK, opening a named pipe would wait for a writer.
+  descriptor_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor_ < 0) fail(code_of_errno(errno), "Could not open ", path, ": ", std::strerror(errno), ".");
   struct stat status {};
   const bool regular = fstat(descriptor_, &status) == 0 && S_ISREG(status.st_mode);

@@ -17,7 +17,8 @@ bool acts_everywhere(const RouteScope& scope) {
          scope.segments.empty();
 }
 
-void check_rule(const ModelConfig& config, const RouteRule& rule) {
+void check_rule(const ModelConfig& config, const RouteRequest& request) {
+  const RouteRule& rule = request.rule;
   const int num_experts = config.num_experts;
   for (uint16_t expert : rule.experts) {
     if (expert >= num_experts) {
@@ -41,10 +42,13 @@ void check_rule(const ModelConfig& config, const RouteRule& rule) {
   }
   if (rule.kind == Kind::Replay) {
     const size_t stride = static_cast<size_t>(std::max(rule.route_k, 0)) * std::max(rule.route_layers, 0);
-    if (stride == 0 || rule.route_k > num_experts || rule.route_experts.size() % stride != 0 ||
+    if (stride == 0 || static_cast<size_t>(rule.route_layers) != request.layers.size() || rule.route_k > num_experts || rule.route_experts.size() % stride != 0 ||
         (!rule.route_weights.empty() && rule.route_weights.size() != rule.route_experts.size())) {
       fail(ErrorCode::InvalidArgument, "The replayed route's arrays do not fit its shape [positions, ",
-           rule.route_layers, ", ", rule.route_k, "].");
+           rule.route_layers, ", ", rule.route_k, "] for ", request.layers.size(), " layers.");
+    }
+    for (float weight : rule.route_weights) {
+      if (!std::isfinite(weight)) fail(ErrorCode::InvalidArgument, "Expected finite replayed weights, got ", weight, ".");
     }
     for (uint16_t expert : rule.route_experts) {
       if (expert >= num_experts && expert != kNoExpert) {
@@ -88,6 +92,27 @@ void check_layer(const ModelConfig& config, int layer, const std::vector<RouteRu
   }
 }
 
+// The part of a recorded route that belongs to one of its layers: (positions, route_k).
+template <typename T>
+std::vector<T> layer_of_route(const RouteRule& rule, const std::vector<T>& recorded, size_t route_layer) {
+  const size_t k = static_cast<size_t>(rule.route_k), stride = k * static_cast<size_t>(rule.route_layers);
+  std::vector<T> part;
+  part.reserve(recorded.size() / static_cast<size_t>(rule.route_layers));
+  for (size_t start = route_layer * k; start < recorded.size(); start += stride) {
+    part.insert(part.end(), recorded.begin() + start, recorded.begin() + start + k);
+  }
+  return part;
+}
+
+RouteRule rule_of_layer(const RouteRule& source, size_t route_layer) {
+  RouteRule rule = source;
+  if (rule.kind != Kind::Replay) return rule;
+  rule.route_experts = layer_of_route(source, source.route_experts, route_layer);
+  rule.route_weights = layer_of_route(source, source.route_weights, route_layer);
+  rule.route_layers = 1;
+  return rule;
+}
+
 }  // namespace
 
 RoutePlan make_route_plan(const ModelConfig& config, const std::vector<RouteRequest>& requests) {
@@ -95,16 +120,14 @@ RoutePlan make_route_plan(const ModelConfig& config, const std::vector<RouteRequ
   plan.layers.resize(config.num_layers);
   plan.max_top_k = config.num_experts_per_token;
   for (const RouteRequest& request : requests) {
-    check_rule(config, request.rule);
+    check_rule(config, request);
     for (size_t index = 0; index < request.layers.size(); ++index) {
       const int32_t layer = request.layers[index];
       if (layer < 0 || layer >= config.num_layers || !config.is_moe_layer[layer]) {
         fail(ErrorCode::InvalidArgument, "Layer ", layer, " is not a mixture-of-experts layer of this model.");
       }
-      RouteRule rule = request.rule;
-      rule.route_layer = static_cast<int>(index);
-      plan.max_top_k = std::max({plan.max_top_k, rule.k, rule.route_k});
-      plan.layers[layer].push_back(std::move(rule));
+      plan.max_top_k = std::max({plan.max_top_k, request.rule.k, request.rule.route_k});
+      plan.layers[layer].push_back(rule_of_layer(request.rule, index));
     }
   }
   for (int layer = 0; layer < config.num_layers; ++layer) {

@@ -73,21 +73,22 @@ void gates_from_probs(bool normalise, RouteDecision& d) {
 
 void replay(const RouteRule& rule, bool normalise, const RoutePosition& where, RouteDecision& d) {
   const int64_t row = where.position - rule.route_start;
-  const int64_t stride = static_cast<int64_t>(rule.route_layers) * rule.route_k;
-  const int64_t recorded = static_cast<int64_t>(rule.route_experts.size()) / stride;
+  const int64_t recorded = static_cast<int64_t>(rule.route_experts.size()) / rule.route_k;
   if (row < 0 || row >= recorded) {
     fail(ErrorCode::InvalidArgument, "The replayed route covers positions ", rule.route_start, " to ",
          rule.route_start + recorded - 1, ", the model asked for position ", where.position, ".");
   }
-  const int64_t start = row * stride + static_cast<int64_t>(rule.route_layer) * rule.route_k;
+  const int64_t start = row * rule.route_k;
   d.experts.clear();
+  std::vector<float> recorded_weights;
   for (int slot = 0; slot < rule.route_k; ++slot) {
     const uint16_t expert = rule.route_experts[start + slot];
-    if (expert != kNoExpert) d.experts.push_back(expert);
+    if (expert == kNoExpert) continue;
+    d.experts.push_back(expert);
+    if (!rule.route_weights.empty()) recorded_weights.push_back(rule.route_weights[start + slot]);
   }
   gates_from_probs(normalise, d);
-  if (rule.route_weights.empty()) return;
-  for (size_t slot = 0; slot < d.experts.size(); ++slot) d.weights[slot] = rule.route_weights[start + slot];
+  if (!rule.route_weights.empty()) d.weights = std::move(recorded_weights);
 }
 
 }  // namespace

@@ -41,8 +41,7 @@ struct RouteRule {
   uint16_t from = 0, to = 0;             // swap
   int64_t route_start = 0;               // replay: absolute position of the first recorded row
   int route_k = 0;                       // replay
-  int route_layers = 0;                  // replay: recorded layers, and which of them this rule is
-  int route_layer = 0;
+  int route_layers = 0;                  // replay: recorded layers; 1 within a plan, which keeps each layer its own part
   std::vector<uint16_t> route_experts;   // (positions, route_layers, route_k)
   std::vector<float> route_weights;      // same shape; empty: gates of this pass
 };

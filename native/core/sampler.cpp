@@ -101,9 +101,12 @@ int32_t sample_token(std::vector<float>& logits, const SampleSpec& spec, int64_t
   }
   apply_penalties(logits, spec);
   apply_mask(logits, spec.allowed_tokens);
-  if (spec.temperature == 0) return argmax(logits.data(), static_cast<int64_t>(logits.size()));
+  const int32_t best = argmax(logits.data(), static_cast<int64_t>(logits.size()));
+  if (logits[best] == -std::numeric_limits<float>::infinity()) {
+    fail(ErrorCode::InvalidArgument, "The allowed-token mask leaves no token to draw.");
+  }
+  if (spec.temperature == 0) return best;
   const std::vector<Candidate> left = candidates(logits, spec);
-  if (left.empty()) fail(ErrorCode::InvalidArgument, "The allowed-token mask leaves no token to draw.");
   double sum = 0;
   for (const Candidate& candidate : left) sum += candidate.probability;
   double remaining = counter_uniform(spec.seed, spec.stream, static_cast<uint64_t>(position)) * sum;

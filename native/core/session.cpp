@@ -221,8 +221,9 @@ void Session::check(const StepRequest& request) const {
       }
     }
     check_targets(segment, config.vocab_size);
-    if (segment.head.top_n < 0 || segment.head.top_n > config.vocab_size) {
-      fail(ErrorCode::InvalidArgument, "Expected top n from 0 to ", config.vocab_size, ", got ", segment.head.top_n, ".");
+    const bool wants_top = segment.head.kind == HeadSpec::Kind::Top;
+    if (wants_top && (segment.head.top_n < 1 || segment.head.top_n > config.vocab_size)) {
+      fail(ErrorCode::InvalidArgument, "Expected top n from 1 to ", config.vocab_size, ", got ", segment.head.top_n, ".");
     }
   }
 }

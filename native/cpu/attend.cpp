@@ -118,6 +118,7 @@ void CpuBackend::attention(int layer, const Batch& batch) {
     const Item& item = items[index];
     const KvCache& cache = *batch.cache;
     const int64_t first_position = item.run->first_position + item.first;
+    const int64_t first_row = item.run->first_row + item.first;
     const int64_t last_tile = (first_position + item.count - 1) / kTilePositions;
     std::vector<float> max_score(item.count * group), sum(item.count * group), tile_out(head_dim);
     Scratch& room = scratch_[thread];
@@ -134,7 +135,7 @@ void CpuBackend::attention(int layer, const Batch& batch) {
         const int num_keys = static_cast<int>(std::min<int64_t>(keys_before_end, kTilePositions));
         for (int member = 0; member < group; ++member) {
           const int64_t head = static_cast<int64_t>(item.kv_head) * group + member;
-          const int64_t place = (item.run->first_row + item.first + row) * config_.q_size() + head * head_dim;
+          const int64_t place = (first_row + row) * config_.q_size() + head * head_dim;
           const int state = row * group + member;
           float* out = &context_[place];
           if (tile == 0) {
@@ -150,7 +151,7 @@ void CpuBackend::attention(int layer, const Batch& batch) {
     for (int row = 0; row < item.count; ++row) {
       for (int member = 0; member < group; ++member) {
         const int64_t head = static_cast<int64_t>(item.kv_head) * group + member;
-        float* out = &context_[(item.run->first_row + item.first + row) * config_.q_size() + head * head_dim];
+        float* out = &context_[(first_row + row) * config_.q_size() + head * head_dim];
         for (int d = 0; d < head_dim; ++d) out[d] /= sum[row * group + member];
       }
     }

@@ -12,14 +12,16 @@ namespace {
 struct Grouping {
   std::vector<int64_t> starts;  // (num_experts + 1)
   std::vector<int64_t> rows;    // row of each assignment
-  std::vector<int64_t> places;  // (rows, top_k): index of a slot's assignment, -1 where the slot is empty
+  std::vector<int64_t> places;  // (rows, top_k): index of a slot's assignment, -1 where nothing runs
 };
 
 Grouping group_by_expert(const Routes& routes, int rows, int num_experts) {
   Grouping grouping;
   grouping.starts.assign(num_experts + 1, 0);
-  for (uint16_t expert : routes.run) {
-    if (expert != kNoExpert) ++grouping.starts[expert + 1];
+  // An expert whose gate is 0 does not run: its contribution is removed even where it is not a finite number.
+  const auto runs = [&](size_t index) { return routes.run[index] != kNoExpert && routes.weights[index] != 0; };
+  for (size_t index = 0; index < routes.run.size(); ++index) {
+    if (runs(index)) ++grouping.starts[routes.run[index] + 1];
   }
   for (int expert = 0; expert < num_experts; ++expert) grouping.starts[expert + 1] += grouping.starts[expert];
   std::vector<int64_t> next(grouping.starts.begin(), grouping.starts.end() - 1);
@@ -27,11 +29,11 @@ Grouping group_by_expert(const Routes& routes, int rows, int num_experts) {
   grouping.places.assign(routes.run.size(), -1);
   for (int64_t row = 0; row < rows; ++row) {
     for (int slot = 0; slot < routes.top_k; ++slot) {
-      const uint16_t expert = routes.run[row * routes.top_k + slot];
-      if (expert == kNoExpert) continue;
-      const int64_t place = next[expert]++;
+      const size_t index = row * routes.top_k + slot;
+      if (!runs(index)) continue;
+      const int64_t place = next[routes.run[index]]++;
       grouping.rows[place] = row;
-      grouping.places[row * routes.top_k + slot] = place;
+      grouping.places[index] = place;
     }
   }
   return grouping;
@@ -107,7 +109,7 @@ void CpuBackend::experts(int layer, int rows, float* x, const float* h, const Ro
       if (place < 0) continue;
       kernels_.add_scaled(routes.weights[row * routes.top_k + slot], &expert_out_[place * hidden], hidden, sum);
     }
-    if (has_shared) kernels_.add_scaled(routes.shared_gate[row], &shared_out_[row * hidden], hidden, sum);
+    if (has_shared && routes.shared_gate[row] != 0) kernels_.add_scaled(routes.shared_gate[row], &shared_out_[row * hidden], hidden, sum);
     for (int64_t i = 0; i < hidden; ++i) x[row * hidden + i] += sum[i];
   });
 }

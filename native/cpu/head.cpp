@@ -25,10 +25,14 @@ void most_likely(const float* logits, int64_t vocab_size, double log_total, cons
 }
 
 void answer(const HeadRequest& request, const float* logits, int64_t vocab_size) {
+  for (int64_t token = 0; token < vocab_size; ++token) {
+    if (!std::isfinite(logits[token])) {
+      fail(ErrorCode::Invariant, "The model gave a logit that is not a finite number, for token ", token, ".");
+    }
+  }
   if (request.logits != nullptr) std::copy_n(logits, vocab_size, request.logits);
   if (request.target < 0 && request.top_n == 0 && request.sample == nullptr) return;
   const double log_total = log_sum_exp(logits, vocab_size);
-  if (!std::isfinite(log_total)) fail(ErrorCode::Invariant, "The model gave a logit that is not a finite number.");
   if (request.target >= 0) {
     *request.target_logprob = static_cast<float>(logits[request.target] - log_total);
     *request.target_is_greedy = argmax(logits, vocab_size) == request.target;

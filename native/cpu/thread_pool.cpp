@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <string>
+#include <system_error>
 
 #ifdef __linux__
 #include <sched.h>
@@ -14,10 +16,18 @@
 namespace moescope {
 
 ThreadPool::ThreadPool(int num_threads) {
-  for (int thread = 1; thread < num_threads; ++thread) workers_.emplace_back([this, thread] { worker(thread); });
+  try {
+    for (int thread = 1; thread < num_threads; ++thread) workers_.emplace_back([this, thread] { worker(thread); });
+  } catch (const std::system_error& error) {
+    const size_t started = workers_.size() + 1;
+    close();
+    fail(ErrorCode::OutOfMemory, "The system allows ", started, " of ", num_threads, " threads: ", error.what(), ".");
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { close(); }
+
+void ThreadPool::close() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     closing_ = true;

@@ -13,7 +13,7 @@ namespace moescope {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int num_threads);
+  explicit ThreadPool(int num_threads);  // OutOfMemory where the system gives fewer
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -38,6 +38,7 @@ class ThreadPool {
 
   void run(Job& job, int thread);
   void worker(int thread);
+  void close();
 
   std::vector<std::thread> workers_;
   std::mutex mutex_;

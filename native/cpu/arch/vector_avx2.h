@@ -7,6 +7,7 @@
 #include <cstring>
 
 namespace moescope {
+namespace {  // each instruction set has an F32x16 of its own: the linker must not merge them
 
 struct F32x16 {
   __m256 lo, hi;
@@ -65,4 +66,5 @@ struct F32x16 {
   }
 };
 
+}  // namespace
 }  // namespace moescope

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 namespace moescope {
+namespace {  // each instruction set has an F32x16 of its own: the linker must not merge them
 
 struct F32x16 {
   __m512 v;
@@ -50,4 +51,5 @@ struct F32x16 {
   }
 };
 
+}  // namespace
 }  // namespace moescope

@@ -7,6 +7,7 @@
 #include <cstring>
 
 namespace moescope {
+namespace {  // each instruction set has an F32x16 of its own: the linker must not merge them
 
 struct F32x16 {
   float32x4_t q[4];
@@ -67,4 +68,5 @@ struct F32x16 {
   }
 };
 
+}  // namespace
 }  // namespace moescope

@@ -6,6 +6,7 @@
 #include <cstring>
 
 namespace moescope {
+namespace {  // each instruction set has an F32x16 of its own: the linker must not merge them
 
 struct F32x16 {
   float lane[16];
@@ -56,7 +57,8 @@ struct F32x16 {
     return map([&](int i) { return std::nearbyint(a.lane[i]); });
   }
   friend F32x16 exp2i(const F32x16& n) {
-    return map([&](int i) { return std::ldexp(1.0f, static_cast<int>(n.lane[i])); });
+    // NaN has no integer; the caller's product is NaN whatever stands here.
+    return map([&](int i) { return std::isnan(n.lane[i]) ? 1.0f : std::ldexp(1.0f, static_cast<int>(n.lane[i])); });
   }
 
  private:
@@ -68,4 +70,5 @@ struct F32x16 {
   }
 };
 
+}  // namespace
 }  // namespace moescope

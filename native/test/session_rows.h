@@ -1,0 +1,138 @@
+// Steps of sessions on the tiny models, and what they computed for one sequence, row by row, for comparison bit by bit.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "core/session.h"
+#include "test/tiny_model.h"
+
+namespace moescope::check {
+
+constexpr int kPromptTokens = 139;  // two whole tiles of keys and a part
+
+inline const TinyCheckpoint& llama() {
+  static const TinyCheckpoint made = tiny_llama();
+  return made;
+}
+inline const TinyCheckpoint& qwen2() {
+  static const TinyCheckpoint made = tiny_qwen2();
+  return made;
+}
+inline const TinyCheckpoint& mixtral() {
+  static const TinyCheckpoint made = tiny_mixtral();
+  return made;
+}
+inline const TinyCheckpoint& qwen2_moe() {
+  static const TinyCheckpoint made = tiny_qwen2_moe();
+  return made;
+}
+
+inline const std::vector<const TinyCheckpoint*>& all_models() {
+  static const std::vector<const TinyCheckpoint*> all = {&llama(), &qwen2(), &mixtral(), &qwen2_moe()};
+  return all;
+}
+
+template <typename T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
+inline int start(Session& session) { return session.create_sequence(make_route_plan(session.config(), {})); }
+
+inline StepSegment segment_of(int sequence, std::vector<int32_t> tokens, HeadSpec::Kind kind = HeadSpec::Kind::None) {
+  StepSegment segment;
+  segment.sequence = sequence;
+  segment.tokens = std::move(tokens);
+  segment.head.kind = kind;
+  segment.head.all_rows = true;
+  return segment;
+}
+
+inline StepResult step(Session& session, std::vector<StepSegment> segments,
+                       CaptureLevel capture = CaptureLevel::Counts) {
+  return session.step({std::move(segments), capture}, nullptr, nullptr);
+}
+
+inline std::vector<int32_t> part(const std::vector<int32_t>& tokens, size_t first, size_t end) {
+  return {tokens.begin() + first, tokens.begin() + end};
+}
+
+// What one sequence computed, row by row: (rows, ...) each, in the order of positions.
+struct Rows {
+  std::vector<float> logits;
+  std::vector<uint16_t> topk_experts;
+  std::vector<float> topk_weights, shared_gate, margin, router_logits;
+  std::vector<std::vector<float>> hidden;  // (num_layers), each (rows, hidden)
+
+  // Adds rows [first, first + count) of a step; its logits start at `logit_row`.
+  void add(const StepResult& r, const ModelConfig& config, int64_t first, int64_t count, int64_t logit_row) {
+    const auto take = [](auto& to, const auto& from, int64_t at, int64_t number, int64_t width) {
+      to.insert(to.end(), from.begin() + at * width, from.begin() + (at + number) * width);
+    };
+    const int64_t layers = r.num_moe_layers;
+    take(logits, r.logits, logit_row, count, config.vocab_size);
+    take(topk_experts, r.topk_experts, first, count, layers * r.top_k);
+    take(topk_weights, r.topk_weights, first, count, layers * r.top_k);
+    if (!r.shared_gate.empty()) take(shared_gate, r.shared_gate, first, count, layers);
+    take(margin, r.margin, first, count, layers);
+    take(router_logits, r.router_logits, first, count, layers * config.num_experts);
+    hidden.resize(config.num_layers);
+    for (int layer = 0; layer < config.num_layers; ++layer) {
+      take(hidden[layer], r.hidden, layer * r.rows + first, count, config.hidden_size);
+    }
+  }
+};
+
+inline void check_same(const char* what, const TinyCheckpoint& model, const Rows& actual, const Rows& expected) {
+  const bool same = same_bits(actual.logits, expected.logits) &&
+                    same_bits(actual.topk_experts, expected.topk_experts) &&
+                    same_bits(actual.topk_weights, expected.topk_weights) &&
+                    same_bits(actual.shared_gate, expected.shared_gate) && same_bits(actual.margin, expected.margin) &&
+                    same_bits(actual.router_logits, expected.router_logits) && actual.hidden == expected.hidden;
+  if (!same) report(__FILE__, __LINE__, model.config.architecture, ": other bits ", what);
+}
+
+// The last `keep` rows, for comparison with work that began after a prefix.
+inline Rows last_rows(const Rows& rows, const ModelConfig& config, int keep) {
+  Rows kept;
+  const auto tail = [&](auto& to, const auto& from, int64_t width) {
+    to.assign(from.end() - keep * width, from.end());
+  };
+  const int64_t layers = config.num_moe_layers(), slots = layers * config.num_experts_per_token;
+  tail(kept.logits, rows.logits, config.vocab_size);
+  tail(kept.topk_experts, rows.topk_experts, slots);
+  tail(kept.topk_weights, rows.topk_weights, slots);
+  if (!rows.shared_gate.empty()) tail(kept.shared_gate, rows.shared_gate, layers);
+  tail(kept.margin, rows.margin, layers);
+  tail(kept.router_logits, rows.router_logits, layers * config.num_experts);
+  for (const std::vector<float>& layer : rows.hidden) tail(kept.hidden.emplace_back(), layer, config.hidden_size);
+  return kept;
+}
+
+// All of `tokens` in one step on a sequence of its own or on `sequence`.
+inline Rows whole(Session& session, const std::vector<int32_t>& tokens, int sequence = -1) {
+  if (sequence < 0) sequence = start(session);
+  const StepResult result = step(session, {segment_of(sequence, tokens, HeadSpec::Kind::Logits)}, CaptureLevel::Hidden);
+  Rows rows;
+  rows.add(result, session.config(), 0, static_cast<int64_t>(tokens.size()), 0);
+  return rows;
+}
+
+// Runs `compare` with what each model computes for a prompt alone, in chunks of 512 on one thread, for both cache types.
+inline void for_each_model(
+    const std::function<void(const TinyCheckpoint&, CacheType, const std::vector<int32_t>& prompt,
+                             const Rows& expected)>& compare) {
+  for (const TinyCheckpoint* model : all_models()) {
+    const std::vector<int32_t> prompt = random_tokens(kPromptTokens, model->config.vocab_size, 11);
+    for (CacheType type : {CacheType::F32, CacheType::BF16}) {
+      Session session(model->load(), type, 512);
+      compare(*model, type, prompt, whole(session, prompt));
+    }
+  }
+}
+
+}  // namespace moescope::check
