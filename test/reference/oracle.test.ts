@@ -85,6 +85,26 @@ describeWithGoldens("oracle", "golden/models", () => {
   });
 });
 
+describeWithGoldens(
+  "oracle with the YaRN constants of Qwen2-57B",
+  ["golden/long", "golden/models/summary.json"],
+  () => {
+    it("gives the logits of transformers at position 100", () => {
+      const expected = readSafetensors(sharedPath("golden/long/expected.safetensors"));
+      const ids = ints(expected, "input_ids").subarray(0, 101);
+      const logits = floats(expected, "logits.100");
+      const rounding = Object.values(readJson("golden/models/summary.json") as Summary).map(
+        (model) => model.fp32_vs_fp64_max_abs_logit / model.logit_std,
+      );
+      const mean = logits.reduce((sum, value) => sum + value, 0) / logits.length;
+      const std = Math.sqrt(logits.reduce((sum, value) => sum + (value - mean) ** 2, 0) / logits.length);
+      const output = loadOracle(sharedPath("golden/long"))(ids);
+      // No figure of its own in the summary: the largest of the other models, in units of the logits' spread.
+      expect(distance(output.logits[100]!, logits)).toBeLessThanOrEqual(ROUNDING_FACTOR * Math.max(...rounding) * std);
+    });
+  },
+);
+
 describeWithGoldens("oracle under interventions", "golden/interventions", () => {
   const folder = sharedPath("golden/interventions");
   const models = readdirSync(folder).flatMap((file) => (file.endsWith(".json") ? [file.slice(0, -5)] : []));
