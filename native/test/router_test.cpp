@@ -1,102 +1,13 @@
-// The routing contract by hand-made cases: what is selected, with which gates, and which plans are refused. Logits are logarithms of
-// small integers, so that softmax gives fractions that anybody can check.
+// The routing contract by hand-made cases: what is selected and with which gates. Logits are logarithms of small integers, so that
+// softmax gives fractions that anybody can check.
 #include "core/router.h"
 
 #include <cmath>
-#include <limits>
-#include <numeric>
 
-#include "test/check.h"
+#include "test/route_cases.h"
 
 using namespace moescope;
-using Kind = RouteRule::Kind;
-
-namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-ModelConfig config_of(int num_experts, int k, bool norm_topk_prob = false) {
-  ModelConfig config;
-  config.num_layers = 3;
-  config.is_moe_layer = {1, 0, 1};
-  config.num_experts = num_experts;
-  config.num_experts_per_token = k;
-  config.norm_topk_prob = norm_topk_prob;
-  return config;
-}
-
-std::vector<float> logs(const std::vector<int>& weights) {
-  std::vector<float> z;
-  for (int weight : weights) z.push_back(static_cast<float>(std::log(weight)));
-  return z;
-}
-
-RouteRule rule_of(Kind kind, std::vector<uint16_t> experts = {}) {
-  RouteRule rule;
-  rule.kind = kind;
-  rule.experts = std::move(experts);
-  return rule;
-}
-
-RouteRule swap_of(uint16_t from, uint16_t to) {
-  RouteRule rule = rule_of(Kind::Swap);
-  rule.from = from;
-  rule.to = to;
-  return rule;
-}
-
-RouteRule top_k_of(int k) {
-  RouteRule rule = rule_of(Kind::TopK);
-  rule.k = k;
-  return rule;
-}
-
-RouteRule bias_of(std::vector<float> bias) {
-  RouteRule rule = rule_of(Kind::Bias);
-  rule.bias = std::move(bias);
-  return rule;
-}
-
-RouteRule replay_of(std::vector<uint16_t> experts, int k, std::vector<float> weights = {}) {
-  RouteRule rule = rule_of(Kind::Replay);
-  rule.route_experts = std::move(experts);
-  rule.route_weights = std::move(weights);
-  rule.route_k = k;
-  rule.route_layers = 1;
-  return rule;
-}
-
-RoutePlan plan_of(const ModelConfig& config, const std::vector<RouteRule>& rules, int32_t layer = 0) {
-  std::vector<RouteRequest> requests;
-  for (const RouteRule& rule : rules) requests.push_back({rule, {layer}});
-  return make_route_plan(config, requests);
-}
-
-RouteDecision decide(const ModelConfig& config, const std::vector<float>& z, const std::vector<RouteRule>& rules = {},
-                     RoutePosition where = {}) {
-  const RoutePlan plan = plan_of(config, rules);
-  RouteDecision decision;
-  decide_route(config, z.data(), &plan.layers[0], where, decision);
-  return decision;
-}
-
-void check_experts(const char* what, const std::vector<uint16_t>& actual, const std::vector<uint16_t>& expected) {
-  std::ostringstream text;
-  for (uint16_t expert : actual) text << ' ' << expert;
-  if (actual != expected) check::report(__FILE__, __LINE__, what, ": got", text.str());
-}
-
-// A gate is a double rounded to fp32, from logits that are fp32: three roundings.
-void check_weights(const char* what, const std::vector<float>& actual, const std::vector<double>& expected) {
-  CHECK_EQ(actual.size(), expected.size());
-  for (size_t slot = 0; slot < expected.size() && slot < actual.size(); ++slot) {
-    if (!(std::abs(actual[slot] - expected[slot]) <= 0x1p-22 * std::max(expected[slot], 0.01))) {
-      check::report(__FILE__, __LINE__, what, ": slot ", slot, " expected ", expected[slot], ", got ", actual[slot]);
-    }
-  }
-}
-
-}  // namespace
+using namespace moescope::check;
 
 CASE("softmax runs over all experts, slots in descending order") {
   const RouteDecision d = decide(config_of(5, 2), logs({3, 1, 8, 2, 6}));
@@ -123,7 +34,7 @@ CASE("ties go to the lower index, at the border of the selection too") {
 
 CASE("8 of 64, every logit once, in descending order; gates sum to the selected mass") {
   const ModelConfig config = config_of(64, 8), normalised = config_of(64, 8, true);
-  check::Random random(31);
+  Random random(31);
   for (int trial = 0; trial < 200; ++trial) {
     std::vector<float> z;
     // A coarse grid, so that ties are common.
@@ -261,32 +172,6 @@ CASE("replay takes ids, and gates of this pass or recorded ones") {
   check_experts("nothing recorded", decide(normalised, z, {replay_of({kNoExpert, kNoExpert}, 2)}).experts, {});
 }
 
-CASE("replay ends where its route does") {
-  const ModelConfig config = config_of(4, 2);
-  RouteRule ids = replay_of({1, 0, 3, 2}, 2);
-  ids.route_start = 5;
-  CHECK_FAILS(decide(config, logs({4, 3, 2, 1}), {ids}, {4, 0, 0}), InvalidArgument);
-  CHECK_FAILS(decide(config, logs({4, 3, 2, 1}), {ids}, {7, 0, 0}), InvalidArgument);
-  ids.scope.position_start = 5;
-  ids.scope.position_end = 7;
-  check_experts("outside its scope", decide(config, logs({4, 3, 2, 1}), {ids}, {7, 0, 0}).experts, {0, 1});
-}
-
-CASE("a replayed route of several layers gives each layer its own part") {
-  const ModelConfig config = config_of(4, 2);
-  RouteRule rule = replay_of({0, 1, 2, 3, /* position 1 */ 3, 2, 1, 0}, 2, {1, 2, 3, 4, 5, 6, 7, 8});
-  rule.route_layers = 2;
-  const RoutePlan plan = make_route_plan(config, {{rule, {2, 0}}});
-  const std::vector<float> z = logs({4, 3, 2, 1});
-  RouteDecision d;
-  decide_route(config, z.data(), &plan.layers[2], {1, 0, 0}, d);
-  check_experts("first layer of the rule", d.experts, {3, 2});
-  check_weights("first layer of the rule", d.weights, {5, 6});
-  decide_route(config, z.data(), &plan.layers[0], {0, 0, 0}, d);
-  check_experts("second layer of the rule", d.experts, {2, 3});
-  check_weights("second layer of the rule", d.weights, {3, 4});
-}
-
 CASE("scopes: positions are half open, origin and segment must match") {
   const ModelConfig config = config_of(3, 1);
   const auto intervened = [&](const RouteScope& scope, RoutePosition where) {
@@ -346,57 +231,4 @@ CASE("a decision does not remember the row before") {
   CHECK(reused.weights == fresh.weights);
   CHECK(reused.run == fresh.run);
   CHECK(!reused.zero_shared && !reused.intervened);
-}
-
-CASE("plans that cannot be met are refused") {
-  const ModelConfig config = config_of(4, 2);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Mask, {4})}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Mask, {0})}, 3), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Mask, {0})}, -1), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Mask, {0})}, 1), InvalidArgument);  // a dense layer
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Mask, {0, 1, 2})}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Mask, {0, 1}), rule_of(Kind::Mask, {2})}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Mask, {0, 1}), top_k_of(3)}), InvalidArgument);
-  plan_of(config, {rule_of(Kind::Mask, {0, 1, 2}), top_k_of(1)});  // one is left, and one is asked for
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Force, {0, 1, 2})}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Force, {0, 1}), top_k_of(1)}), InvalidArgument);
-  plan_of(config, {rule_of(Kind::Force, {0, 1, 2}), top_k_of(3)});
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Force, {0}), rule_of(Kind::Mask, {0})}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Force, {4})}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Zero, {4})}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {top_k_of(0)}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {top_k_of(5)}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {swap_of(4, 0)}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {swap_of(0, 4)}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {bias_of({0, 0, 0})}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {bias_of({0, 0, 0, std::nanf("")})}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {bias_of({0, kInfinity, 0, 0})}), InvalidArgument);
-}
-
-CASE("a scoped top-k counts with the model's own k") {
-  const ModelConfig config = config_of(4, 2);
-  RouteRule narrow = top_k_of(1), wide = top_k_of(3);
-  narrow.scope.position_start = wide.scope.position_start = 5;
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Force, {0, 1}), narrow}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Mask, {0, 1, 2}), narrow}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Force, {0, 1, 2}), wide}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Mask, {0, 1}), wide}), InvalidArgument);
-}
-
-CASE("routes that do not fit their shape are refused") {
-  const ModelConfig config = config_of(4, 2);
-  CHECK_FAILS(plan_of(config, {replay_of({0, 1, 2}, 2)}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {replay_of({0, 4}, 2)}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {replay_of({0, 1}, 2, {1})}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {replay_of({0, 1}, 2, {1, std::nanf("")})}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {replay_of({0, 1}, 0)}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {replay_of({0, 1}, -2)}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {replay_of({0, 1, 2, 3, 0}, 5)}), InvalidArgument);
-  // Recorded for one layer, asked for in two: the second would read past the end.
-  CHECK_FAILS(make_route_plan(config, {{replay_of({0, 1}, 2), {0, 2}}}), InvalidArgument);
-  for (const RouteRule& rule : {rule_of(Kind::Mask, {0}), rule_of(Kind::Force, {0}), top_k_of(1)}) {
-    CHECK_FAILS(plan_of(config, {replay_of({0, 1}, 2), rule}), InvalidArgument);
-  }
-  make_route_plan(config,
-                  {{replay_of({0, 1}, 2), {0}}, {rule_of(Kind::Mask, {0}), {2}}});  // another layer may be masked
 }
