@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { CheckpointError, fromSystemError, MoescopeError } from "../errors.js";
 import { ChatTemplate, type TemplateSource } from "./chat-template.js";
@@ -25,11 +26,13 @@ export async function tokenizerFromFiles(
   if (path === null) {
     throw new CheckpointError("NOT_FOUND", `Expected a tokenizer.json in ${source}, got a folder without one.`);
   }
-  const json = checkTokenizerJson(parseJsonObject(await readText(path), path), path);
+  const text = await readText(path);
+  const json = checkTokenizerJson(parseJsonObject(text, path), path);
   const config: TokenizerConfigJson =
     files.tokenizerConfig === null ? {} : parseJsonObject(await readText(files.tokenizerConfig), files.tokenizerConfig);
   const tokenizer = new Tokenizer(json, path, {
     config,
+    sha256: createHash("sha256").update(text, "utf8").digest("hex"),
     spaceAfterSpecial: options.spaceAfterSpecial,
     eosTokenIds: options.eosTokenIds,
   });
@@ -67,7 +70,7 @@ async function readText(path: string): Promise<string> {
       : known;
   }
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
     throw new CheckpointError("BAD_FILE", `Expected UTF-8 text in ${path}, got other bytes.`, { cause });
   }

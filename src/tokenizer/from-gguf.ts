@@ -31,7 +31,7 @@ export function tokenizerFromGguf(
   const tokenizer = new Tokenizer(checkTokenizerJson(json, source), source, {
     config,
     spaceAfterSpecial: options.spaceAfterSpecial,
-    eosTokenIds: [...(metadata.eotTokenId === undefined ? [] : [metadata.eotTokenId]), ...(options.eosTokenIds ?? [])],
+    eosTokenIds: [...turnEnds(metadata, tokens), ...(options.eosTokenIds ?? [])],
     decodeOnly,
     warnings: rules.warnings,
   });
@@ -84,6 +84,19 @@ function readTokens(metadata: GgufTokenizerMetadata, source: string): GgufToken[
     ...bytesAndText(tokens.at(id)!),
     type: tokenTypes[id]!,
   }));
+}
+
+const TURN_ENDS: ReadonlySet<string | undefined> = new Set(["<|im_end|>", "<|endoftext|>", "</s>"]);
+
+/**
+ * Tokens that end a generation beside EOS: a GGUF file names one, where generation_config.json of the same model lists all
+ * (Qwen: two; Yi: the text's end in the config, the turn's end in chats). Control tokens only: Qwen has an ordinary `</s>`.
+ */
+function turnEnds(metadata: GgufTokenizerMetadata, tokens: readonly GgufToken[]): number[] {
+  const known = tokens
+    .filter(({ text, type }) => type === TOKEN_TYPE.CONTROL && TURN_ENDS.has(text))
+    .map(({ id }) => id);
+  return metadata.eotTokenId === undefined ? known : [metadata.eotTokenId, ...known];
 }
 
 interface SpecialRules {

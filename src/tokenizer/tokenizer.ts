@@ -1,15 +1,10 @@
+import { createHash } from "node:crypto";
 import { Tokenizer as NativeTokenizer } from "tokenizers";
 import { CheckpointError, describe, invalidArgument } from "../errors.js";
+import { prefixRule, surroundingIds, withoutPrefix, withToken } from "./around-text.js";
 import { type Piece, SpecialTokenSplitter } from "./special-tokens.js";
 import { type PieceStyle, pieceBytes, pieceStyleOf } from "./token-bytes.js";
-import {
-  type AddedTokenJson,
-  type Component,
-  flatten,
-  type TokenizerConfigJson,
-  type TokenizerJson,
-  without,
-} from "./tokenizer-json.js";
+import type { AddedTokenJson, TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.js";
 
 /** What the caller of `encode` chooses. */
 export interface EncodeOptions {
@@ -34,6 +29,8 @@ export interface TokenizerOptions {
   spaceAfterSpecial?: boolean;
   /** Ids that end a turn beside EOS, where the source names them. */
   eosTokenIds?: readonly number[];
+  /** Of the file that `json` was read from, in hexadecimal. */
+  sha256?: string;
   /** Pieces, or plain bytes, of tokens that text never gives and `json` cannot name, but a model may generate. */
   decodeOnly?: ReadonlyMap<number, string | Uint8Array>;
   /** What the loader wants its user to know, in sentences. */
@@ -50,6 +47,8 @@ export interface TokenizerOptions {
 export class Tokenizer {
   /** Where the tokenizer came from, for error sentences and provenance. */
   readonly source: string;
+  /** Of tokenizer.json, or of the same generated from other metadata; in hexadecimal. */
+  readonly sha256: string;
   /** One more than the largest id. Embeddings may have more rows: padding that stands for no text. */
   readonly vocabSize: number;
   readonly bosTokenId: number | null;
@@ -83,6 +82,7 @@ export class Tokenizer {
     const { config = {} } = options;
     this.source = source;
     this.warnings = options.warnings ?? [];
+    this.sha256 = options.sha256 ?? createHash("sha256").update(JSON.stringify(json)).digest("hex");
     this.style = pieceStyleOf(json, source);
     this.stripsLeadingSpace = this.style.stripsLeadingSpace;
     this.addedById = new Map(json.added_tokens.map((token) => [token.id, token]));
@@ -122,6 +122,9 @@ export class Tokenizer {
    * is 1. Nothing is added around the text: a template writes its own BOS.
    */
   async encodeTrusted(text: string, fromTemplate: Uint8Array): Promise<Int32Array> {
+    if (fromTemplate.length !== text.length) {
+      throw invalidArgument("fromTemplate", `${text.length} entries, one for each code unit`, fromTemplate.length);
+    }
     return this.join(await this.encodePieces(this.splitter.split(text, fromTemplate)), false);
   }
 
@@ -241,53 +244,4 @@ function createNative(json: TokenizerJson, source: string): NativeTokenizer {
       },
     );
   }
-}
-
-function prefixRule(json: TokenizerJson): "none" | "every fragment" | "first fragment" {
-  if (flatten(json.normalizer).some((part) => part.type === "Prepend")) return "every fragment";
-  const metaspace = flatten(json.pre_tokenizer).find((part) => part.type === "Metaspace");
-  if (metaspace === undefined || metaspace.prepend_scheme === "never") return "none";
-  return metaspace.prepend_scheme === "first" ? "first fragment" : "every fragment";
-}
-
-function withoutPrefix(json: TokenizerJson): TokenizerJson {
-  const never = (part: Component | null): Component | null => {
-    if (part === null) return null;
-    if (part.type === "Metaspace") return { ...part, prepend_scheme: "never" };
-    if (!Array.isArray(part.pretokenizers)) return part;
-    return { ...part, pretokenizers: part.pretokenizers.map(never) };
-  };
-  return {
-    ...json,
-    normalizer: without(json.normalizer, (part) => part.type === "Prepend"),
-    pre_tokenizer: never(json.pre_tokenizer),
-  };
-}
-
-/** The ids that a post-processor puts before and after a single text. */
-function surroundingIds(processor: Component | null, source: string): { prefix: number[]; suffix: number[] } {
-  const prefix: number[] = [];
-  const suffix: number[] = [];
-  for (const part of flatten(processor)) {
-    if (part.type === "ByteLevel") continue;
-    if (part.type !== "TemplateProcessing" || !Array.isArray(part.single)) {
-      throw new CheckpointError(
-        "UNSUPPORTED",
-        `Expected a TemplateProcessing post-processor in ${source}, got ${part.type}.`,
-      );
-    }
-    const tokens = (part.special_tokens ?? {}) as Record<string, { ids?: number[] }>;
-    let target = prefix;
-    for (const item of part.single as { SpecialToken?: { id: string }; Sequence?: unknown }[]) {
-      if (item.SpecialToken === undefined) target = suffix;
-      else target.push(...(tokens[item.SpecialToken.id]?.ids ?? []));
-    }
-  }
-  return { prefix, suffix };
-}
-
-/** `add_bos_token` and `add_eos_token`, where stated, win over the post-processor, as in transformers. */
-function withToken(ids: readonly number[], id: number | null, wanted: boolean | undefined): readonly number[] {
-  if (id === null || wanted === undefined || wanted === ids.includes(id)) return ids;
-  return wanted ? [id] : ids.filter((other) => other !== id);
 }

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -121,7 +122,10 @@ describe("where the template comes from", () => {
   afterAll(() => rm(folder, { recursive: true }));
 
   test("none is guessed; the config's, of several the default; a file of its own wins, the caller over all", async () => {
-    expect((await loadTokenizer(folder)).chatTemplate).toBeNull();
+    const bare = await loadTokenizer(folder);
+    expect(bare.chatTemplate).toBeNull();
+    const text = JSON.stringify(tokenizerJson);
+    expect(bare.tokenizer.sha256).toBe(createHash("sha256").update(text).digest("hex"));
     await write("tokenizer_config.json", { bos_token: "<s>", chat_template: "{{ bos_token }}C" });
     const inConfig = (await loadTokenizer(folder)).chatTemplate!;
     expect([inConfig.source, inConfig.render([]).text]).toEqual(["tokenizer_config.json", "<s>C"]);

@@ -21,7 +21,7 @@ describeWithGoldens("files", "golden", () => {
   test("the stand-in for Yi, from scores: every row", async () => {
     const { tokenizer, chatTemplate } = tokenizerFromGguf(read(yiPath), yiPath);
     expect(await differences(tokenizer, rows)).toEqual([]);
-    expect([tokenizer.vocabSize, tokenizer.bosTokenId, tokenizer.eosTokenIds]).toEqual([6000, 1, [7]]);
+    expect([tokenizer.vocabSize, tokenizer.bosTokenId, tokenizer.eosTokenIds]).toEqual([6000, 1, [7, 2]]);
     expect(tokenizer.warnings).toEqual([]);
     expect(chatTemplate).toBeNull();
   });

@@ -32,8 +32,8 @@ export function subscript(value: Value, key: Value): Value {
   }
   const sequence = Array.isArray(value) ? value : value instanceof Tuple || value instanceof View ? value.items : null;
   if (typeof key === "number" || typeof key === "boolean") {
-    const items = value instanceof Text ? value.points() : sequence;
-    return orElse(items?.at(Number(key)), () => missing(value, `has no element ${key}`));
+    if (value instanceof Text) return slicePoint(value, Number(key)) ?? missing(value, `has no element ${key}`);
+    return orElse(sequence?.at(Number(key)), () => missing(value, `has no element ${key}`));
   }
   if (key instanceof Text) {
     const found = item(value, key.value);
@@ -54,6 +54,12 @@ export function attributeOnly(value: Value, name: string): Value {
 /** The item or method that is there, or undefined: for filters that walk attributes. */
 export function lookup(value: Value, key: Value): Value {
   return value instanceof Undefined ? value : subscript(value, key);
+}
+
+function slicePoint(text: Text, index: number): Text | undefined {
+  const count = text.numPoints;
+  const at = index < 0 ? index + count : index;
+  return at < 0 || at >= count ? undefined : text.slice(text.offsetOfPoint(at), text.offsetOfPoint(at + 1));
 }
 
 function missing(value: Value, what: string): Undefined {

@@ -15,6 +15,9 @@ import {
   View,
 } from "./values.js";
 
+/** The longest list that a template may make by repetition: it may come with a hostile file. */
+const MAX_REPEATED = 1 << 20;
+
 /** Python's binary operators, with its errors. `and` and `or` are the interpreter's: they may leave the right side alone. */
 export function binary(operator: string, a: Value, b: Value): Value {
   switch (operator) {
@@ -70,6 +73,8 @@ function arithmetic(operator: string, a: Value, b: Value): Value {
     const [sequence, count] = typeof b === "number" ? [a, b] : [b, a];
     if (typeof count === "number") {
       if (sequence instanceof Text) return sequence.repeat(count);
+      if (Array.isArray(sequence) && sequence.length * count > MAX_REPEATED)
+        throw new RangeError(`a list of ${sequence.length * count} items`);
       if (Array.isArray(sequence)) return new Array<Value[]>(Math.max(count, 0)).fill(sequence).flat() as Value[];
     }
   }
@@ -151,8 +156,9 @@ export function signed(operator: string, value: Value): Value {
 /** value[start:stop:step] over code points or items. */
 export function slice(value: Value, start: Value | null, stop: Value | null, step: Value | null): Value {
   if (value instanceof Undefined) value.raise();
-  const items = value instanceof Dict ? undefined : itemsOf(value);
-  if (items === undefined) throw new JinjaError("TypeError", `'${typeName(value)}' object is not subscriptable`);
+  const items = value instanceof Dict || value instanceof Text ? undefined : itemsOf(value);
+  const length = value instanceof Text ? value.numPoints : items?.length;
+  if (length === undefined) throw new JinjaError("TypeError", `'${typeName(value)}' object is not subscriptable`);
   const index = (bound: Value | null): number | null => {
     if (bound === null || typeof bound === "number") return bound;
     throw new JinjaError("TypeError", "slice indices must be integers or None");
@@ -161,13 +167,16 @@ export function slice(value: Value, start: Value | null, stop: Value | null, ste
   if (stride === 0) throw new JinjaError("ValueError", "slice step cannot be zero");
   const clamp = (bound: number | null, missing: number): number => {
     if (bound === null) return missing;
-    const [low, high] = stride > 0 ? [0, items.length] : [-1, items.length - 1];
-    return Math.min(Math.max(bound < 0 ? bound + items.length : bound, low), high);
+    const [low, high] = stride > 0 ? [0, length] : [-1, length - 1];
+    return Math.min(Math.max(bound < 0 ? bound + length : bound, low), high);
   };
-  const from = clamp(index(start), stride > 0 ? 0 : items.length - 1);
-  const to = clamp(index(stop), stride > 0 ? items.length : -1);
+  const from = clamp(index(start), stride > 0 ? 0 : length - 1);
+  const to = clamp(index(stop), stride > 0 ? length : -1);
+  if (value instanceof Text && stride === 1)
+    return value.slice(value.offsetOfPoint(from), value.offsetOfPoint(Math.max(from, to)));
+  const all = items ?? (value as Text).points();
   const chosen: Value[] = [];
-  for (let i = from; stride > 0 ? i < to : i > to; i += stride) chosen.push(items[i]!);
+  for (let i = from; stride > 0 ? i < to : i > to; i += stride) chosen.push(all[i]!);
   if (value instanceof Text) return Text.concat(chosen as Text[]);
   return value instanceof Tuple ? new Tuple(chosen) : value instanceof View ? new View(chosen, value.print) : chosen;
 }

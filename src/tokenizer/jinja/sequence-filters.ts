@@ -157,7 +157,7 @@ const length: Filter = (value) => {
   if (value === null || typeof value === "number" || typeof value === "boolean" || value instanceof Float) {
     throw new JinjaError("TypeError", `object of type '${typeName(value)}' has no len()`);
   }
-  return iterate(value).length;
+  return value instanceof Text ? value.numPoints : iterate(value).length;
 };
 
 function end(at: 0 | -1): Filter {

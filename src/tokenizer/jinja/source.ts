@@ -1,3 +1,4 @@
+import { pythonRstrip } from "../encode-pair.js";
 import { readTag, type TagKind } from "./lexer.js";
 import { quoteString, rewriteExpression, rewriteStatement } from "./rewrite.js";
 
@@ -38,10 +39,10 @@ export function normaliseTemplate(template: string): string {
 
 /** `-` strips all space before a tag; without a sign, a block or comment that stands first on its line loses its indentation. */
 function stripBefore(data: string, kind: TagKind, sign: string, lineStarts: boolean): string {
-  if (sign === "-") return data.trimEnd();
+  if (sign === "-") return pythonRstrip(data);
   if (sign === "+" || kind === "{") return data;
   const line = data.lastIndexOf("\n") + 1;
-  return (line > 0 || lineStarts) && data.slice(line).trim() === "" ? data.slice(0, line) : data;
+  return (line > 0 || lineStarts) && pythonRstrip(data.slice(line)) === "" ? data.slice(0, line) : data;
 }
 
 function literal(text: string): string {

@@ -1,3 +1,4 @@
+import { PYTHON_WHITESPACE } from "../encode-pair.js";
 import { formatBraces } from "./format-braces.js";
 import { Text } from "./text.js";
 import { type Callable, iterate, JinjaError, Tuple, typeName, type Value } from "./values.js";
@@ -11,27 +12,32 @@ export function stringMethod(text: Text, name: string): Callable | undefined {
   return method && ((args, kwargs) => method(text, args, kwargs));
 }
 
-/** Python's white space: Unicode's, without the two that only JavaScript counts, with the four separators U+001C..U+001F. */
-const SPACE = "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
-const LEADING_SPACE = new RegExp(`^${SPACE}+`);
-const TRAILING_SPACE = new RegExp(`${SPACE}+$`);
+const SPACE = `[${PYTHON_WHITESPACE}]`;
+const PYTHON_SPACES: ReadonlySet<string> = new Set(PYTHON_WHITESPACE);
 const ALL_SPACE = new RegExp(`^${SPACE}+$`);
 /** Ends of lines, as str.splitlines counts them. */
 const LINE_END = "\\n-\\r\\x1c-\\x1e\\x85\\u2028\\u2029";
 const LINES = new RegExp(`[^${LINE_END}]*(\\r\\n|[${LINE_END}]|$)`, "g");
 const SPACES = new RegExp(`${SPACE}+`, "g");
 
+/** str.strip, lstrip and rstrip; without `characters`, of white space. Walks from the ends: a pattern would be quadratic. */
 export function strip(text: Text, characters: Value | undefined, side: "left" | "right" | "both"): Text {
-  let [start, end] = [0, text.length];
-  if (characters === undefined || characters === null) {
-    if (side !== "right") start = LEADING_SPACE.exec(text.value)?.[0].length ?? 0;
-    if (side !== "left") end -= TRAILING_SPACE.exec(text.value.slice(start))?.[0].length ?? 0;
-    return text.slice(start, end);
+  const isDefault = characters === undefined || characters === null;
+  const wanted = isDefault ? PYTHON_SPACES : new Set(requireText(characters, "strip arg"));
+  const { value } = text;
+  let [start, end] = [0, value.length];
+  if (side !== "right") {
+    for (const point of value) {
+      if (!wanted.has(point)) break;
+      start += point.length;
+    }
   }
-  const wanted = new Set(requireText(characters, "strip arg"));
-  const points = [...text.value];
-  if (side !== "right") while (points.length > 0 && wanted.has(points[0]!)) start += points.shift()!.length;
-  if (side !== "left") while (points.length > 0 && wanted.has(points.at(-1)!)) end -= points.pop()!.length;
+  while (side !== "left" && end > start) {
+    const isPair = end - start >= 2 && /^[\ud800-\udbff][\udc00-\udfff]$/.test(value.slice(end - 2, end));
+    const point = value.slice(end - (isPair ? 2 : 1), end);
+    if (!wanted.has(point)) break;
+    end -= point.length;
+  }
   return text.slice(start, end);
 }
 

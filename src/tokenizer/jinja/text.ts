@@ -11,6 +11,9 @@ export interface Run {
   readonly fromData: boolean;
 }
 
+const SURROGATE = /[\ud800-\udfff]/;
+const MAX_REPEATED = 1 << 26;
+
 export class Text {
   static readonly EMPTY: Text = new Text([]);
   readonly runs: readonly Run[];
@@ -76,8 +79,29 @@ export class Text {
     return Text.concat(parts.flatMap((part, index) => (index === 0 ? [part] : [this, part])));
   }
 
+  /** Throws RangeError where the result would be longer than any chat: a template may come with a hostile file. */
   repeat(count: number): Text {
-    return Text.concat(new Array<Text>(Math.max(count, 0)).fill(this));
+    if (count <= 0 || this.length === 0) return Text.EMPTY;
+    if (count * this.length > MAX_REPEATED) throw new RangeError(`a text of ${count * this.length} characters`);
+    const [run] = this.runs;
+    if (this.runs.length === 1) return new Text([{ text: run!.text.repeat(count), fromData: run!.fromData }]);
+    return Text.concat(new Array<Text>(count).fill(this));
+  }
+
+  /** How many code points it has. */
+  get numPoints(): number {
+    return SURROGATE.test(this.value) ? [...this.value].length : this.length;
+  }
+
+  /** The offset of code point `index`, which may be one past the last. */
+  offsetOfPoint(index: number): number {
+    if (!SURROGATE.test(this.value)) return index;
+    let [offset, passed] = [0, 0];
+    for (const point of this.value) {
+      if (passed++ === index) return offset;
+      offset += point.length;
+    }
+    return offset;
   }
 
   /** Its code points, one Text each. */
