@@ -1,60 +1,117 @@
-import { readdir, rm } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fromSystemError, invalidArgument } from "../errors.js";
 import type { TraceKey } from "../router/schema.js";
 import { RouterTrace } from "../router/trace.js";
 import { loadTrace, saveTrace, TraceShards } from "../router/trace-files.js";
+import { type KeyedTrace, prefixName, withSharedPrefixes } from "./shared-prefix.js";
 import type { TraceEntry, TraceSink } from "./trace-sink.js";
 
 /** Whether a sample's row is in samples.jsonl. */
 export type IsCommitted = (sample: { task: string; sampleId: string; epoch: number }) => boolean;
 
+/** Names of the prefixes that the shards hold, one a line. Readers of Parquet folders pass over names that begin with "_". */
+const PREFIX_LIST = "_prefixes.txt";
+
 /**
- * Writes routes as Parquet shards into a run's `trace/`, one for each batch. The shard comes before the rows, so a run that was killed
- * between the two has routes without scores, all in its last shard: they are taken out before the samples run again.
+ * Writes routes as Parquet shards into a run's `trace/`, one for each batch, with common beginnings stored once.
+ *
+ * The shard comes before the rows, so a run that was killed between the two has routes without scores, all in its last shard: they are
+ * taken out before those samples run again. A prefix stays, and the list of prefixes follows its shard, so it is never stored twice.
  *
  * @param run the run's name in the table's `run` column.
  */
 export function routerTraceSink(folder: string, run: string, isCommitted: IsCommitted): TraceSink {
-  let shards: TraceShards | undefined;
+  let place: Promise<{ shards: TraceShards; stored: Set<string> }> | undefined;
   return {
     write: async (entries) => {
-      if (shards === undefined) {
-        await dropUncommitted(folder, isCommitted);
-        shards = await TraceShards.open(folder);
-      }
-      for (const entry of entries) shards.append(keyed(entry, run));
+      place ??= openPlace(folder, isCommitted);
+      const { shards, stored } = await place;
+      const traces = entries.map((entry) => keyed(entry, run));
+      const { prefixes, requests } = withSharedPrefixes(traces, (prefix) => stored.has(prefixName(prefix)));
+      for (const { key, trace } of [...prefixes, ...requests]) shards.append(trace.withKey(key));
       await shards.flush();
+      await appendNames(
+        folder,
+        prefixes.map(({ key }) => prefixName(key)),
+      );
+      for (const { key } of prefixes) stored.add(prefixName(key));
     },
     close: async () => undefined,
   };
 }
 
-function keyed({ trace, ...key }: TraceEntry, run: string): RouterTrace {
+function keyed({ trace, ...key }: TraceEntry, run: string): KeyedTrace {
   if (!(trace instanceof RouterTrace)) throw invalidArgument("the model's trace", "a RouterTrace", trace);
-  return trace.withKey({ run, ...key });
+  return { key: { run, ...key }, trace };
 }
 
-async function dropUncommitted(folder: string, isCommitted: IsCommitted): Promise<void> {
+async function openPlace(
+  folder: string,
+  isCommitted: IsCommitted,
+): Promise<{ shards: TraceShards; stored: Set<string> }> {
+  try {
+    await mkdir(folder, { recursive: true });
+    const stored = new Set([...(await storedNames(folder)), ...(await dropUncommitted(folder, isCommitted))]);
+    if (stored.size > 0) await rewriteNames(folder, [...stored]);
+    return { shards: await TraceShards.open(folder), stored };
+  } catch (error) {
+    throw fromSystemError(error, `open the trace folder ${folder}`);
+  }
+}
+
+/** The list's whole lines: a torn last one names a prefix of the last shard, where it is found as well. */
+async function storedNames(folder: string): Promise<string[]> {
+  const text = await readFile(join(folder, PREFIX_LIST), "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return "";
+    throw error;
+  });
+  return text.split("\n").slice(0, -1);
+}
+
+function linesOf(names: readonly string[]): string {
+  return names.map((name) => `${name}\n`).join("");
+}
+
+/** Writes the list anew, so that a torn last line does not run into the next name. */
+async function rewriteNames(folder: string, names: readonly string[]): Promise<void> {
+  const temporary = join(folder, `${PREFIX_LIST}.new`);
+  await writeFile(temporary, linesOf(names));
+  await rename(temporary, join(folder, PREFIX_LIST));
+}
+
+async function appendNames(folder: string, names: readonly string[]): Promise<void> {
+  if (names.length === 0) return;
+  const file = join(folder, PREFIX_LIST);
+  try {
+    const handle = await open(file, "a");
+    try {
+      await handle.appendFile(linesOf(names));
+      await handle.datasync();
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    throw fromSystemError(error, `write ${file}`);
+  }
+}
+
+/** Takes samples without a row out of the last shard. @returns the names of the prefixes that it holds. */
+async function dropUncommitted(folder: string, isCommitted: IsCommitted): Promise<string[]> {
   const last = await lastShard(folder);
-  if (last === undefined) return;
+  if (last === undefined) return [];
   const trace = await loadTrace(last);
-  const kept = runsOf(trace).filter(({ key }) => isCommitted(sampleOf(key)));
-  const numKept = kept.reduce((sum, { start, end }) => sum + end - start, 0);
-  if (numKept === trace.numTokens) return;
-  if (numKept === 0) await rm(last);
-  else await saveTrace(last, RouterTrace.concat(kept.map(({ start, end }) => trace.slice(start, end))));
+  const runs = runsOf(trace);
+  const kept = runs.filter(({ key }) => key.sampleId === undefined || isCommitted(sampleOf(key)));
+  if (kept.length === 0) await rm(last);
+  else if (kept.length < runs.length) {
+    await saveTrace(last, RouterTrace.concat(kept.map(({ start, end }) => trace.slice(start, end))));
+  }
+  return runs.filter(({ key }) => key.sampleId === undefined).map(({ key }) => prefixName(key));
 }
 
 async function lastShard(folder: string): Promise<string | undefined> {
-  let names: string[];
-  try {
-    names = await readdir(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw fromSystemError(error, `read the trace folder ${folder}`);
-  }
-  const last = names
+  const last = (await readdir(folder))
     .filter((name) => /^part-\d+\.parquet$/.test(name))
     .sort((a, b) => Number.parseInt(a.slice(5), 10) - Number.parseInt(b.slice(5), 10))
     .at(-1);
