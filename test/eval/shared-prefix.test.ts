@@ -29,8 +29,9 @@ describe("withSharedPrefixes", () => {
     ]);
   });
 
-  it("leaves equal requests their last token", () => {
+  it("leaves every request its last token", () => {
     expect(shown([request("0", 40, 0), request("1", 40, 0)])).toEqual(["prefix* 39", "0* 1", "1* 1"]);
+    expect(shown([request("0", 40, 10), request("1", 40, 0)])).toEqual(["prefix* 39", "0* 11", "1* 1"]);
   });
 
   it("leaves alone what is short, less than half, or of another task", () => {

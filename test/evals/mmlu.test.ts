@@ -35,6 +35,8 @@ describe("MMLU, track ref", () => {
       const subjects = [digest.task.replace("mmlu_", "")];
       const task = await mmlu({ dataDir, subjects, form: FORMS[digest.mode]! }).load();
       expect(task.samples.length, digest.task).toBe(digest.n_docs);
+      const continuations = task.requests(task.samples[0]!).map((r) => r.kind === "loglikelihood" && r.continuation);
+      expect(continuations).toEqual(digest.continuations);
       expect(digestOfPrompts(task), `${digest.task} ${digest.mode}`).toBe(digest.sha256_of_all);
     }
   });
