@@ -1,7 +1,7 @@
 /** `moescope chat`: a conversation in the terminal, or one answer for a script. */
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
-import { AbortError, InvalidArgumentError } from "../errors.js";
+import { InvalidArgumentError } from "../errors.js";
 import type { GenerateOptions, Generation } from "../model/generation.js";
 import type { Model } from "../model/model.js";
 import { formatSampling } from "../model/sampling.js";
@@ -12,6 +12,7 @@ import { readStdin, type Terminal } from "./io.js";
 import { withModel } from "./load.js";
 import { jsonOption, type ModelOptions, repeatable, withModelOptions } from "./options.js";
 import { type SamplingFlags, samplingOf, withSamplingOptions } from "./sampling-options.js";
+import { printGeneration } from "./stream-text.js";
 import { suggestionFor } from "./suggest.js";
 
 interface Options extends ModelOptions, SamplingFlags {
@@ -49,11 +50,7 @@ async function chat(terminal: Terminal, name: string, options: Options): Promise
     const conversation = new Conversation(terminal, model, options);
     if (isByHand) return talk(terminal, conversation, options);
     for (const message of messages) {
-      const answer = await conversation.ask(message, terminal.signal);
-      if (options.json) {
-        const { text, tokenIds, finishReason, usage, timing, sampling } = answer;
-        await terminal.printJson({ text, tokenIds, finishReason, usage, timing, sampling });
-      }
+      await conversation.ask(message, terminal.signal);
     }
   });
 }
@@ -86,7 +83,9 @@ class Conversation {
     const turns = [...this.#turns, { role: "user", content: message }];
     const isMoe = this.#model.parts.shape.moeLayers.length > 0;
     const call: GenerateOptions = { ...samplingOf(this.#options), trace: isMoe ? "topk" : "counts", signal };
-    const answer = await this.#print([...system, ...turns], call);
+    const stream = this.#model.streamChat([...system, ...turns], call);
+    const answer = await printGeneration(this.#terminal, stream, { json: this.#options.json });
+    if (!this.#options.quiet) this.#terminal.note(statistics(answer));
     this.#turns = [...turns, { role: "assistant", content: answer.text }];
     this.#lastLoad = answer.trace?.slice(answer.promptIds.length).expertLoad();
     return answer;
@@ -108,28 +107,6 @@ class Conversation {
     if (this.#lastLoad === undefined) return "There is no answer yet.";
     const { isTTY: colour, columns: width } = this.#terminal.stdout;
     return expertHeatmap(this.#lastLoad, { colour, width });
-  }
-
-  async #print(messages: readonly ChatMessage[], call: GenerateOptions): Promise<Generation> {
-    const shows = !this.#options.json;
-    const stream = this.#model.streamChat(messages, call);
-    let text = "";
-    try {
-      for (let step = await stream.next(); ; step = await stream.next()) {
-        if (step.done) {
-          if (shows && !text.endsWith("\n")) await this.#terminal.write("\n");
-          if (!this.#options.quiet) this.#terminal.note(statistics(step.value));
-          return step.value;
-        }
-        text += step.value.text;
-        if (shows) await this.#terminal.write(step.value.text);
-      }
-    } catch (error) {
-      if (error instanceof AbortError && shows && text !== "") await this.#terminal.write("\n");
-      throw error;
-    } finally {
-      await stream.return(undefined as never);
-    }
   }
 }
 

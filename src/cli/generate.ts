@@ -1,14 +1,15 @@
 /** `moescope generate`: continues a prompt. */
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
-import { AbortError, fromSystemError, InvalidArgumentError } from "../errors.js";
-import type { GenerateOptions, Generation, Sample } from "../model/generation.js";
+import { fromSystemError, InvalidArgumentError } from "../errors.js";
+import type { Generation } from "../model/generation.js";
 import type { Model } from "../model/model.js";
 import { formatSampling } from "../model/sampling.js";
 import { readStdin, type Terminal } from "./io.js";
 import { withModel } from "./load.js";
 import { integer, jsonOption, type ModelOptions, withModelOptions } from "./options.js";
 import { type SamplingFlags, samplingOf, withSamplingOptions } from "./sampling-options.js";
+import { printGeneration } from "./stream-text.js";
 import { TraceFolder } from "./trace-folder.js";
 
 interface Options extends ModelOptions, SamplingFlags {
@@ -40,8 +41,7 @@ async function generate(terminal: Terminal, name: string, options: Options): Pro
   const folder = options.trace === undefined ? undefined : await TraceFolder.create(options.trace, "parquet");
   await withModel(terminal, name, options, async (model) => {
     const call = { ...samplingOf(options), n: options.n, trace: folder && ("topk" as const), signal: terminal.signal };
-    const generation = await streamed(terminal, model, prompt, call, options);
-    if (options.json) await terminal.printJson(jsonOf(generation));
+    const generation = await printGeneration(terminal, model.stream(prompt, call), options);
     if (!options.quiet) noteStatistics(terminal, generation);
     if (folder !== undefined) await writeTrace(folder, model, generation);
   });
@@ -60,56 +60,6 @@ async function promptOf(terminal: Terminal, { prompt, promptFile }: Options): Pr
   if (terminal.stdin.isTTY)
     throw new InvalidArgumentError("Expected --prompt, --prompt-file or a text on stdin, got none.");
   return readStdin(terminal);
-}
-
-/** Generates and prints text as it becomes certain; what was printed when the work is cancelled stays. */
-async function streamed(
-  terminal: Terminal,
-  model: Model,
-  prompt: string,
-  call: GenerateOptions,
-  { json, n = 1 }: Options,
-): Promise<Generation> {
-  const shows = !json && n === 1;
-  const stream = model.stream(prompt, call);
-  const partial: { text: string; tokenIds: number[] } = { text: "", tokenIds: [] };
-  try {
-    for (let step = await stream.next(); ; step = await stream.next()) {
-      if (step.done) {
-        if (shows && !partial.text.endsWith("\n")) await terminal.write("\n");
-        if (!json && n > 1) await terminal.print(step.value.samples.map(({ text }) => text).join("\n---\n"));
-        return step.value;
-      }
-      if (step.value.sample !== 0) continue;
-      partial.text += step.value.text;
-      partial.tokenIds.push(step.value.tokenId);
-      if (shows) await terminal.write(step.value.text);
-    }
-  } catch (error) {
-    if (error instanceof AbortError && json) await terminal.printJson({ ...partial, finishReason: "cancelled" });
-    else if (error instanceof AbortError && shows && partial.text !== "") await terminal.write("\n");
-    throw error;
-  } finally {
-    await stream.return(undefined as never);
-  }
-}
-
-interface GenerationJson {
-  text: string;
-  tokenIds: Int32Array;
-  finishReason: Sample["finishReason"];
-  usage: Generation["usage"];
-  timing: Sample["timing"];
-  sampling: Generation["sampling"];
-}
-
-function jsonOf(generation: Generation): GenerationJson | GenerationJson[] {
-  const { samples, usage, sampling } = generation;
-  const all = samples.map(({ text, tokenIds, finishReason, timing }) => {
-    const ownUsage = { promptTokens: usage.promptTokens, completionTokens: tokenIds.length };
-    return { text, tokenIds, finishReason, usage: ownUsage, timing, sampling };
-  });
-  return all.length === 1 ? all[0]! : all;
 }
 
 function noteStatistics(terminal: Terminal, { usage, timing, sampling, samples, finishReason }: Generation): void {

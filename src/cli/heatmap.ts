@@ -18,7 +18,10 @@ export interface HeatmapOptions {
  * Utilisation (1 is even) by layer and expert. Each cell is one expert, or the mean of several where there are more than columns.
  * Behind each row: the most used expert and the coefficient of variation of the layer's counts.
  */
-export function expertHeatmap(load: ExpertLoad, { colour = false, width = 80 }: HeatmapOptions = {}): string {
+export function expertHeatmap(load: ExpertLoad, options: HeatmapOptions = {}): string {
+  const { colour = false } = options;
+  // A terminal that does not know its width says 0.
+  const width = options.width || 80;
   const { layers, numExperts } = load;
   if (layers.length === 0) return "This model has no routed experts.";
   const utilization = load.utilization();
@@ -35,10 +38,9 @@ export function expertHeatmap(load: ExpertLoad, { colour = false, width = 80 }: 
     return `layer ${String(layer).padStart(String(layers.at(-1)).length)} │${cells.join("")}│ ${note}`;
   });
   const each = pooled === 1 ? "one cell per expert" : `each cell ${pooled} experts`;
-  return [
-    ...rows,
-    `${each}; blank = idle, █ = ${MOST} times the even share or more, cv = spread over experts (0 is even)`,
-  ].join("\n");
+  const scale = colour ? "dark = idle, red" : "blank = idle, █";
+  const legend = `${each}; ${scale} = ${MOST} times the even share or more, cv = spread over experts (0 is even)`;
+  return [...rows, legend].join("\n");
 }
 
 /** Means of `size` neighbours. */

@@ -22,7 +22,6 @@ export class Terminal {
   readonly stderr: TextOutput;
   readonly signal: AbortSignal;
   readonly #stop: AbortController = new AbortController();
-  readonly #onError: (error: Error) => void = (error) => this.#failed(error);
   #readerLeft = false;
 
   constructor({ stdin, stdout, stderr, signal }: Streams) {
@@ -30,7 +29,9 @@ export class Terminal {
     this.stdout = stdout;
     this.stderr = stderr;
     this.signal = signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]);
-    stdout.on("error", this.#onError);
+    stdout.on("error", (error) => this.#failed(error));
+    // Notes that nobody reads are not missed; each write to stdout reports its own fault.
+    stderr.on("error", () => {});
   }
 
   /** Whether whoever read stdout has closed it, as `head` does: the work ends, and that is no fault. */
@@ -65,11 +66,6 @@ export class Terminal {
   /** Writes a line to stderr. */
   note(text: string): void {
     this.stderr.write(`${text}\n`);
-  }
-
-  /** Lets go of the streams. */
-  close(): void {
-    this.stdout.off("error", this.#onError);
   }
 
   #failed(error: Error): void {

@@ -1,6 +1,6 @@
 /** `moescope` as a function: arguments and streams in, exit code out. Never throws, never ends the process. */
 import { Command, CommanderError } from "commander";
-import { AbortError } from "../errors.js";
+import { fromSystemError, MoescopeError } from "../errors.js";
 import { packageVersion } from "../native/addon.js";
 import { registerChat } from "./chat.js";
 import { registerCompare } from "./compare.js";
@@ -22,8 +22,6 @@ export async function run(argv: readonly string[], streams: Streams): Promise<nu
     return EXIT_OK;
   } catch (error) {
     return report(error, terminal);
-  } finally {
-    terminal.close();
   }
 }
 
@@ -62,15 +60,27 @@ function report(error: unknown, terminal: Terminal): number {
     return EXIT_USAGE;
   }
   if (terminal.readerLeft) return EXIT_OK;
-  terminal.note(error instanceof AbortError ? error.message : sentenceOf(error));
+  const known = knownError(error);
+  terminal.note(
+    known instanceof MoescopeError
+      ? known.message
+      : `A fault of moescope itself: ${known instanceof Error ? known.message : String(known)} (set MOESCOPE_DEBUG for the stack).`,
+  );
   if (process.env.MOESCOPE_DEBUG && error instanceof Error) terminal.note(stackOf(error));
-  return exitCodeOf(error);
+  return exitCodeOf(known);
 }
 
-function sentenceOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof Error && "code" in error && error.name.endsWith("Error")) return message;
-  return `A fault of moescope itself: ${message} (set MOESCOPE_DEBUG for the stack).`;
+/** System errors that nobody has given a sentence yet, and memory that V8 could not have. */
+function knownError(error: unknown): unknown {
+  if (
+    error instanceof RangeError &&
+    /allocation failed|invalid (typed array|array buffer) length/i.test(error.message)
+  ) {
+    return new MoescopeError("OUT_OF_MEMORY", `The memory that this needs could not be had: ${error.message}.`, {
+      cause: error,
+    });
+  }
+  return fromSystemError(error, "finish the command");
 }
 
 function stackOf(error: Error): string {

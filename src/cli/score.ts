@@ -37,7 +37,7 @@ export function registerScore(program: Command, terminal: Terminal): void {
   withModelOptions(command)
     .addHelpText(
       "after",
-      "\nAnswers: {id, logprob, tokenLogprobs, tokenIds, isGreedy}. A context may be a list of {role, content}." +
+      "\nAnswers: {id, logprob, tokenLogprobs, tokenIds, isGreedy}. A context may be a list of {role, content}.\nText that spells a special token stays text: say such tokens by ids, or let the chat template write them." +
         '\n\nExample:\n  $ echo \'{"id": 1, "context": "2 + 2 =", "continuation": " 4"}\' | moescope score demo --requests -',
     )
     .action((name: string, options: Options) => score(terminal, name, options));

@@ -16,6 +16,12 @@ import { writeSafetensors } from "./safetensors-writer.js";
 
 export type TraceFormat = "parquet" | "arrow";
 
+/** Expert load, and the tokens that it comes from. */
+export interface TracedLoad {
+  load: ExpertLoad;
+  tokens: number;
+}
+
 export class TraceFolder {
   readonly path: string;
   readonly #format: TraceFormat;
@@ -71,13 +77,13 @@ export class TraceFolder {
 
   /**
    * Writes counts.json and returns the load over all parts. At level counts nothing was added: the load and the number of tokens are
-   * then `counted`.
+   * then `counted`. `isComplete` is false where the work was cancelled.
    */
   async finish(
     model: Model,
     level: CaptureLevel,
-    counted?: { load: ExpertLoad; tokens: number },
-  ): Promise<{ load: ExpertLoad; tokens: number }> {
+    { counted, isComplete = true }: { counted?: TracedLoad; isComplete?: boolean } = {},
+  ): Promise<TracedLoad> {
     const empty = new Float64Array(model.parts.shape.moeLayers.length * model.parts.shape.numExperts);
     const load =
       counted?.load ?? this.#load ?? new ExpertLoad(empty, model.parts.shape.moeLayers, model.parts.shape.numExperts);
@@ -88,6 +94,7 @@ export class TraceFolder {
       formatVersion: 1,
       model: await model.toLanguageModel().describe(),
       level,
+      isComplete,
       provenance: this.#provenance,
       tokens,
       numExperts: load.numExperts,

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
-import { fromSystemError, InvalidArgumentError } from "../errors.js";
+import { AbortError, fromSystemError, InvalidArgumentError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import type { CaptureLevel } from "../native/binding.js";
 import { expertHeatmap } from "./heatmap.js";
@@ -10,7 +10,7 @@ import type { Terminal } from "./io.js";
 import { withModel } from "./load.js";
 import { integer, jsonOption, type ModelOptions, oneOf, withModelOptions } from "./options.js";
 import { progressBar } from "./progress.js";
-import { TraceFolder, type TraceFormat } from "./trace-folder.js";
+import { type TracedLoad, TraceFolder, type TraceFormat } from "./trace-folder.js";
 
 interface Options extends ModelOptions {
   file?: string;
@@ -59,9 +59,7 @@ async function trace(terminal: Terminal, name: string, options: Options): Promis
   await withModel(terminal, name, options, async (model) => {
     const ids = await model.tokenizer.encode(text);
     if (ids.length === 0) throw new InvalidArgumentError("Expected a text of at least one token, got an empty one.");
-    await runWindows(terminal, model, ids, folder, options);
-    const counted = options.level === "counts" ? { load: await model.expertLoad(), tokens: ids.length } : undefined;
-    const { load, tokens } = await folder.finish(model, options.level, counted);
+    const { load, tokens } = await recorded(terminal, model, ids, folder, options);
     if (options.json) {
       const layers = load.layers.map((layer) => ({ layer, counts: load.layer(layer) }));
       await terminal.printJson({ out: folder.path, level: options.level, tokens, numExperts: load.numExperts, layers });
@@ -86,14 +84,35 @@ async function textOf({ file, prompt }: Options): Promise<string> {
   });
 }
 
-/** One pass per window; a window's rows carry its number as `request`. */
-async function runWindows(
+/** Runs the text and closes the folder, also when the work is cancelled: the parts that are done stay. */
+async function recorded(
+  terminal: Terminal,
+  model: Model,
+  ids: Int32Array,
+  folder: TraceFolder,
+  options: Options,
+): Promise<TracedLoad> {
+  const counted = async (tokens: number) =>
+    options.level === "counts" ? { load: await model.expertLoad(), tokens } : undefined;
+  let done = 0;
+  try {
+    for await (done of runWindows(terminal, model, ids, folder, options));
+  } catch (error) {
+    if (!(error instanceof AbortError) || done === 0) throw error;
+    await folder.finish(model, options.level, { counted: await counted(done), isComplete: false });
+    throw new AbortError(`The trace was cancelled after ${done} of ${ids.length} tokens, which are in ${folder.path}.`);
+  }
+  return folder.finish(model, options.level, { counted: await counted(ids.length) });
+}
+
+/** One pass per window, whose rows carry its number as `request`; yields the tokens that are done. */
+async function* runWindows(
   terminal: Terminal,
   model: Model,
   ids: Int32Array,
   folder: TraceFolder,
   { level, window = model.config.maxContext, quiet }: Options,
-): Promise<void> {
+): AsyncGenerator<number> {
   const count = Math.ceil(ids.length / window);
   if (count > 1 && !quiet)
     terminal.note(`The text has ${ids.length} tokens: ${count} passes of up to ${window}, each from position 0.`);
@@ -106,6 +125,7 @@ async function runWindows(
         onProgress: (done) => bar.update(start + done, ids.length),
       });
       if (trace !== undefined) await folder.add(trace.withKey({ request: number }));
+      yield Math.min(start + window, ids.length);
     }
   } finally {
     bar.stop();
