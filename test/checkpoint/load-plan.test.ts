@@ -95,6 +95,48 @@ describe("roles", () => {
     expect(shapes(await planOfGguf(ggufPairs("llama", true), MIXTRAL_LEGACY_GGUF))).toEqual(mixtral);
   });
 
+  it("are told apart by name where shapes are the same", async () => {
+    const roleOf = (plan: PlanTensor[]) => Object.fromEntries(plan.map(({ name, role }) => [name, role]));
+    expect(roleOf(await planOfFolder(MIXTRAL_CONFIG, MIXTRAL_TENSORS))).toMatchObject({
+      "model.layers.0.block_sparse_moe.experts.1.w1.weight": "layers.0.experts.1.gate",
+      "model.layers.0.block_sparse_moe.experts.1.w2.weight": "layers.0.experts.1.down",
+      "model.layers.0.block_sparse_moe.experts.1.w3.weight": "layers.0.experts.1.up",
+      "model.layers.0.block_sparse_moe.gate.weight": "layers.0.router",
+    });
+    expect(roleOf(await planOfFolder(QWEN2_MOE_CONFIG, QWEN2_MOE_TENSORS))).toMatchObject({
+      "model.layers.0.input_layernorm.weight": "layers.0.attn_norm",
+      "model.layers.0.post_attention_layernorm.weight": "layers.0.ffn_norm",
+      "model.norm.weight": "final_norm",
+      "model.embed_tokens.weight": "embed",
+      "lm_head.weight": "head",
+      "model.layers.0.self_attn.q_proj.weight": "layers.0.q",
+      "model.layers.0.self_attn.k_proj.weight": "layers.0.k",
+      "model.layers.0.self_attn.v_proj.bias": "layers.0.v_bias",
+      "model.layers.0.self_attn.o_proj.weight": "layers.0.o",
+      "model.layers.0.mlp.experts.0.up_proj.weight": "layers.0.experts.0.up",
+      "model.layers.0.mlp.shared_expert.gate_proj.weight": "layers.0.shared.gate",
+      "model.layers.0.mlp.shared_expert.up_proj.weight": "layers.0.shared.up",
+    });
+    expect(roleOf(await planOfFolder(LLAMA_CONFIG, LLAMA_TENSORS))).toMatchObject({
+      "model.layers.0.mlp.gate_proj.weight": "layers.0.gate",
+      "model.layers.0.mlp.up_proj.weight": "layers.0.up",
+    });
+    expect(roleOf(await planOfGguf(ggufPairs("llama", true), MIXTRAL_LEGACY_GGUF))).toMatchObject({
+      "token_embd.weight": "embed",
+      "output.weight": "head",
+      "blk.0.attn_norm.weight": "layers.0.attn_norm",
+      "blk.0.ffn_norm.weight": "layers.0.ffn_norm",
+      "blk.0.attn_k.weight": "layers.0.k",
+      "blk.0.attn_v.weight": "layers.0.v",
+      "blk.0.ffn_gate.1.weight": "layers.0.experts.1.gate",
+      "blk.0.ffn_up.1.weight": "layers.0.experts.1.up",
+    });
+    expect(roleOf(await planOfGguf(ggufPairs("qwen2moe", true), QWEN2_MOE_GGUF))).toMatchObject({
+      "blk.0.ffn_gate_shexp.weight": "layers.0.shared.gate",
+      "blk.0.ffn_up_shexp.weight": "layers.0.shared.up",
+    });
+  });
+
   it("lack a head where embeddings are tied, unless the file has one", async () => {
     const tied = { ...LLAMA_CONFIG, tie_word_embeddings: true };
     const roles = (plan: PlanTensor[]) => plan.map(({ role }) => role);

@@ -153,23 +153,27 @@ describe("memory", () => {
   it("is never taken for more than the file holds", async () => {
     const largest = vi.spyOn(Buffer, "allocUnsafe");
     const path = join(root, "claims.gguf");
-    const claims: GgufPair[] = [["a", "array u8", [1]]];
-    const base = ggufBytes(claims, []);
-    const at = base.indexOf(Buffer.from([1, 0, 0, 0, 0, 0, 0, 0, 1]), 24 + 8 + 1 + 4);
-    for (const claim of [2n ** 22n, 2n ** 30n, 2n ** 63n]) {
-      const bytes = Buffer.from(base);
-      bytes.writeBigUInt64LE(claim, at);
-      writeFileSync(path, bytes);
-      const before = process.memoryUsage().arrayBuffers;
-      expect(() => readGgufHeader(path)).toThrow(MoescopeError);
-      expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1 << 20);
+    let fileBytes = 0;
+    for (const of of ["u8", "string", "f64"] as const) {
+      const honest = ggufBytes([["a", `array ${of}`, of === "string" ? [] : [1]]], []);
+      fileBytes = Math.max(fileBytes, honest.length);
+      // Magic, version, two counts, key with its length, two types; then the count.
+      const at = 24 + 9 + 8;
+      for (const claim of [2n ** 22n, 2n ** 30n, 2n ** 63n]) {
+        const bytes = Buffer.from(honest);
+        bytes.writeBigUInt64LE(claim, at);
+        writeFileSync(path, bytes);
+        const before = process.memoryUsage().arrayBuffers;
+        expect(() => readGgufHeader(path), `${claim} of ${of}`).toThrow(`${claim}`);
+        expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1 << 20);
+      }
     }
     const lying = join(root, "claims.safetensors");
     const header = Buffer.alloc(8);
     header.writeBigUInt64LE(99_999_999n);
     writeFileSync(lying, header);
     expect(() => readSafetensorsHeader(lying)).toThrow(MoescopeError);
-    expect(Math.max(...largest.mock.calls.map(([size]) => size))).toBeLessThanOrEqual(base.length);
+    expect(Math.max(...largest.mock.calls.map(([size]) => size))).toBeLessThanOrEqual(fileBytes);
   });
 
   it("leaves no file open", async () => {
