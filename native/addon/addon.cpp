@@ -6,13 +6,12 @@
 #include "addon/formats.h"
 #include "addon/model_wrap.h"
 #include "addon/session_wrap.h"
-#include "cpu/arch/kernels.h"
-#include "cpu/thread_pool.h"
+#include "core/devices.h"
 
 namespace moescope {
 
 Napi::Value instruction_set(const Napi::CallbackInfo& info) {
-  return Napi::String::New(info.Env(), best_kernels().name);
+  return Napi::String::New(info.Env(), cpu_instruction_set());
 }
 
 Napi::Value cores(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), available_cores()); }

@@ -6,6 +6,9 @@
 #include <atomic>
 #include <memory>
 
+#include "addon/addon_data.h"
+#include "core/error.h"
+
 namespace moescope {
 
 class CancelFlag final : public Napi::ObjectWrap<CancelFlag> {
@@ -15,9 +18,15 @@ class CancelFlag final : public Napi::ObjectWrap<CancelFlag> {
   }
   explicit CancelFlag(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CancelFlag>(info) {}
 
-  // The flag behind a JavaScript value that is a CancelFlag or null.
+  // The flag behind a JavaScript value that is a CancelFlag; none for null and undefined.
   static std::shared_ptr<std::atomic<bool>> of(const Napi::Value& value) {
-    return value.IsObject() ? Unwrap(value.As<Napi::Object>())->flag_ : nullptr;
+    if (value.IsNull() || value.IsUndefined()) return nullptr;
+    // Unwrapping an object of another class would read its memory as a flag.
+    const Napi::Function constructor = value.Env().GetInstanceData<AddonData>()->cancel_flag.Value();
+    if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(constructor)) {
+      fail(ErrorCode::InvalidArgument, "Expected a CancelFlag or null for cancel.");
+    }
+    return Unwrap(value.As<Napi::Object>())->flag_;
   }
 
  private:

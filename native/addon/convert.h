@@ -60,9 +60,10 @@ template <typename T>
 Napi::Value from_vector(Napi::Env env, std::vector<T>&& values) {
   const size_t length = values.size();
   if (length == 0) return Napi::TypedArrayOf<T>::New(env, 0, typed_array_type<T>());
-  auto* owner = new std::vector<T>(std::move(values));
-  const auto buffer = Napi::ArrayBuffer::New(env, owner->data(), length * sizeof(T),
-                                             [](Napi::Env, void*, std::vector<T>* held) { delete held; }, owner);
+  auto owner = std::make_unique<std::vector<T>>(std::move(values));
+  const auto buffer = Napi::ArrayBuffer::New(
+      env, owner->data(), length * sizeof(T), [](Napi::Env, void*, std::vector<T>* held) { delete held; }, owner.get());
+  owner.release();
   return Napi::TypedArrayOf<T>::New(env, length, buffer, 0, typed_array_type<T>());
 }
 

@@ -90,7 +90,11 @@ HeadSpec to_head_spec(const Napi::Object& object) {
   if (kind == "none") return head;
   if (kind == "logits" || kind == "top") {
     head.kind = kind == "logits" ? HeadSpec::Kind::Logits : HeadSpec::Kind::Top;
-    head.all_rows = to_string(object.Get("rows"), "head.rows") == "all";
+    const std::string rows = to_string(object.Get("rows"), "head.rows");
+    if (rows != "all" && rows != "last") {
+      fail(ErrorCode::InvalidArgument, "Expected \"last\" or \"all\" for head.rows, got ", rows, ".");
+    }
+    head.all_rows = rows == "all";
     if (kind == "top") head.top_n = static_cast<int32_t>(to_integer(object.Get("n"), "head.n", 1, kMaxInt));
   } else if (kind == "targets") {
     head.kind = HeadSpec::Kind::Targets;

@@ -4,7 +4,7 @@
 #include "addon/cancel_flag.h"
 #include "addon/session_wrap.h"
 #include "addon/worker.h"
-#include "cpu/backend.h"
+#include "core/devices.h"
 
 namespace moescope {
 
@@ -27,7 +27,7 @@ Napi::Value ModelWrap::load(const Napi::CallbackInfo& info) {
       auto model = std::make_shared<Model>();
       model->config = std::move(plan->config);
       model->weights = std::make_unique<Weights>(model->config, plan->files, plan->tensors);
-      model->backend = std::make_unique<CpuBackend>(model->config, *model->weights, threads, best_kernels());
+      model->backend = make_cpu_backend(model->config, *model->weights, threads);
       return model;
     };
     const auto convert = [](Napi::Env env, std::shared_ptr<Model>&& model) -> Napi::Value {

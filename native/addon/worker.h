@@ -45,7 +45,11 @@ class PromiseWorker final : public Napi::AsyncWorker {
       deferred_.Reject(to_js_error(Env(), *error_).Value());
       return;
     }
-    deferred_.Resolve(convert_(Env(), std::move(*result_)));
+    try {
+      deferred_.Resolve(convert_(Env(), std::move(*result_)));
+    } catch (const Napi::Error& error) {  // no memory for the JavaScript side of the result
+      deferred_.Reject(error.Value());
+    }
   }
 
  private:

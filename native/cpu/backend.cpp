@@ -2,10 +2,18 @@
 
 #include <cstring>
 
+#include "core/devices.h"
+
 namespace moescope {
 
 CpuBackend::CpuBackend(const ModelConfig& config, const Weights& weights, int num_threads, const Kernels& kernels)
     : config_(config), weights_(weights), kernels_(kernels), pool_(num_threads), scratch_(pool_.num_threads()) {}
+
+std::unique_ptr<Backend> make_cpu_backend(const ModelConfig& config, const Weights& weights, int num_threads) {
+  return std::make_unique<CpuBackend>(config, weights, num_threads, best_kernels());
+}
+
+const char* cpu_instruction_set() { return best_kernels().name; }
 
 Backend::Activations CpuBackend::activations(int rows) {
   const size_t size = static_cast<size_t>(rows) * config_.hidden_size;

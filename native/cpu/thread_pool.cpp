@@ -11,6 +11,7 @@
 #include <sched.h>
 #endif
 
+#include "core/devices.h"
 #include "core/error.h"
 
 namespace moescope {

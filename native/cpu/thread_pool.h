@@ -51,7 +51,4 @@ class ThreadPool {
   const std::atomic<bool>* cancel_ = nullptr;
 };
 
-// Cores that this process may use: affinity mask and cgroup CPU quota, at least 1.
-int available_cores();
-
 }  // namespace moescope

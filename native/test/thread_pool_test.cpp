@@ -5,6 +5,7 @@
 #include <numeric>
 #include <string>
 
+#include "core/devices.h"
 #include "test/check.h"
 
 using namespace moescope;
