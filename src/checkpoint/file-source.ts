@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { badFile, fileError } from "./refuse.js";
 
 const GIT_LFS_POINTER = "version https://git-lfs.github.com/spec/";
@@ -16,14 +16,12 @@ export class FileSource {
   /** Opens a regular file. Devices and pipes are refused before they can block. @throws CheckpointError */
   constructor(path: string) {
     this.path = path;
-    let descriptor: number | undefined;
     try {
-      if (!statSync(path).isFile()) throw badFile(`Expected a regular file at ${path}, found a folder or a device.`);
-      descriptor = openSync(path, "r");
-      this.sizeBytes = fstatSync(descriptor).size;
-      this.#descriptor = descriptor;
+      const found = statSync(path);
+      if (!found.isFile()) throw badFile(`Expected a regular file at ${path}, found a folder or a device.`);
+      this.sizeBytes = found.size;
+      this.#descriptor = openSync(path, "r");
     } catch (error) {
-      if (descriptor !== undefined) closeSync(descriptor);
       throw fileError(error, `read ${path}`);
     }
   }
