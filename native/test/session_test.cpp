@@ -139,9 +139,25 @@ CASE("interventions act on their sequence alone, and counts follow the selection
       CHECK_EQ(slots[4] == kNoExpert, !acts);
     }
   }
+
+  // Counts go by the selected expert, not by the one that a swap puts in.
+  const std::vector<uint64_t> before = session.expert_counts();
+  RouteRequest swapped{{}, {0}};
+  swapped.rule.kind = RouteRule::Kind::Swap;
+  swapped.rule.from = result.topk_experts[0];
+  swapped.rule.to = static_cast<uint16_t>((swapped.rule.from + 1) % config.num_experts);
+  const StepResult one =
+      step(session, {segment_of(session.create_sequence(make_route_plan(config, {swapped})), {prompt[0]})},
+           CaptureLevel::Topk);
+  for (int expert = 0; expert < config.num_experts; ++expert) {
+    const bool is_selected = std::find(&one.topk_experts[0], &one.topk_experts[4], expert) != &one.topk_experts[4];
+    CHECK_EQ(session.expert_counts()[expert] - before[expert], is_selected ? 1u : 0u);
+  }
+  CHECK_EQ(one.topk_experts[0], swapped.rule.from);
+  CHECK_EQ(int{one.intervened[0]}, 1);
 }
 
-CASE("a zeroed shared expert adds nothing, even where it is not a number") {
+CASE("a zeroed shared expert adds nothing") {
   TinyCheckpoint model = tiny_qwen2_moe();
   const ModelConfig& config = model.config;
   const std::vector<int32_t> prompt = random_tokens(12, config.vocab_size, 16);
