@@ -52,3 +52,27 @@ describe("what jinja2 gives", () => {
 
   test.each(rows.map((row) => [row.template, row] as const))("%s", (_, row) => check(row, context));
 });
+
+describe("a template from a hostile file, or hostile messages, cost little", () => {
+  const data = { space: `a${" ".repeat(200_000)}b`, long: "😀".repeat(100_000) };
+
+  test.each([
+    ["{{ 'a' * 1000000000 }}", /characters/],
+    ["{{ [1] * 1000000000 }}", /items/],
+    ["{% for i in range(1000000000) %}{% endfor %}", /Range too big/],
+    ["{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", /call stack/],
+  ])("%s", (template, message) => {
+    expect(() => render(template, {})).toThrow(message);
+  });
+
+  test.each([
+    ["{{ space | trim | length }}", "200002"],
+    ["{{ space.rstrip().split() | length }}", "2"],
+    ["{{ long | length }} {{ long[-1] }} {{ long[5:7] }}", "100000 😀 😀😀"],
+    ["{{ long.replace('😀', 'x') | length }}", "100000"],
+  ])("%s", (template, rendered) => {
+    const start = process.cpuUsage();
+    expect(render(template, data)).toBe(rendered);
+    expect(process.cpuUsage(start).user / 1e6).toBeLessThan(2);
+  });
+});

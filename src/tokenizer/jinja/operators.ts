@@ -5,6 +5,7 @@ import {
   compare,
   Dict,
   Float,
+  Generator,
   isEqual,
   itemsOf,
   JinjaError,
@@ -156,7 +157,8 @@ export function signed(operator: string, value: Value): Value {
 /** value[start:stop:step] over code points or items. */
 export function slice(value: Value, start: Value | null, stop: Value | null, step: Value | null): Value {
   if (value instanceof Undefined) value.raise();
-  const items = value instanceof Dict || value instanceof Text ? undefined : itemsOf(value);
+  const items =
+    value instanceof Dict || value instanceof Text || value instanceof Generator ? undefined : itemsOf(value);
   const length = value instanceof Text ? value.numPoints : items?.length;
   if (length === undefined) throw new JinjaError("TypeError", `'${typeName(value)}' object is not subscriptable`);
   const index = (bound: Value | null): number | null => {

@@ -1,5 +1,17 @@
 import { Text } from "./text.js";
-import { Dict, Float, hashOf, JinjaError, Namespace, Tuple, typeName, Undefined, type Value, View } from "./values.js";
+import {
+  Dict,
+  Float,
+  Generator,
+  hashOf,
+  JinjaError,
+  Namespace,
+  Tuple,
+  typeName,
+  Undefined,
+  type Value,
+  View,
+} from "./values.js";
 
 /** How Python prints values: str(), repr(), and json.dumps as transformers' `tojson` filter calls it (no HTML escaping). */
 
@@ -21,6 +33,7 @@ export function repr(value: Value): Text {
   if (Array.isArray(value)) return enclose("[", commaList(value), "]");
   if (value instanceof Tuple) return enclose("(", commaList(value.items), value.items.length === 1 ? ",)" : ")");
   if (value instanceof View) return value.print(enclose("[", commaList(value.items), "]"));
+  if (value instanceof Generator) return Text.of("<generator object>");
   if (value instanceof Dict) {
     const items = value.items().map(([key, field]) => Text.concat([repr(key), Text.of(": "), repr(field)]));
     return enclose("{", Text.of(", ").join(items), "}");

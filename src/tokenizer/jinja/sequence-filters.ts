@@ -7,8 +7,9 @@ import { Text } from "./text.js";
 import {
   compare,
   Dict,
-  Float,
+  Generator,
   isTrue,
+  itemsOf,
   iterate,
   JinjaError,
   orElse,
@@ -58,6 +59,11 @@ const dictsort: Filter = (value, args) => {
   return sorted(pairs, (pair) => fold((pair as Tuple).items[index]!), isTrue(args.get(2, "reverse", false)));
 };
 
+/** The lazy filters take anything false (None too) as an empty list. */
+function walk(value: Value): readonly Value[] {
+  return isTrue(value) ? iterate(value) : [];
+}
+
 /** select, reject, selectattr and rejectattr. */
 function selection(keep: boolean, byAttribute: boolean): Filter {
   return (value, args) => {
@@ -66,7 +72,7 @@ function selection(keep: boolean, byAttribute: boolean): Filter {
     const name = rest.positional[0];
     const test =
       name === undefined ? isTrue : (item: Value) => testNamed(str(name).value)(item, [...rest.positional.slice(1)]);
-    return iterate(value).filter((item) => test(read(item)) === keep);
+    return new Generator(walk(value).filter((item) => test(read(item)) === keep));
   };
 }
 
@@ -76,15 +82,16 @@ export function mapFilter(filterNamed: (name: string) => Filter): Filter {
     if (args.named.has("attribute")) {
       const read = attributePath(args.named.get("attribute")!);
       const fallback = args.named.get("default");
-      return iterate(value).map((item) => {
+      const mapped = walk(value).map((item) => {
         const found = read(item);
         return found instanceof Undefined && fallback !== undefined ? fallback : found;
       });
+      return new Generator(mapped);
     }
     const name = args.positional[0];
     if (name === undefined) throw new JinjaError("TypeError", "map requires a filter argument");
     const filter = filterNamed(str(name).value);
-    return iterate(value).map((item) => filter(item, args.after(1)));
+    return new Generator(walk(value).map((item) => filter(item, args.after(1))));
   };
 }
 
@@ -101,12 +108,13 @@ const unique: Filter = (value, args) => {
   const fold = caseRule(isTrue(args.get(0, "case_sensitive", false)));
   const read = attributePath(args.get(1, "attribute", null));
   const seen = new Dict();
-  return iterate(value).filter((item) => {
+  const kept = iterate(value).filter((item) => {
     const key = fold(read(item));
     if (seen.has(key)) return false;
     seen.set(key, null);
     return true;
   });
+  return new Generator(kept);
 };
 
 const groupby: Filter = (value, args) => {
@@ -145,16 +153,17 @@ const batch: Filter = (value, args) => {
   for (let i = 0; i < items.length; i += Math.max(size, 1)) rows.push(items.slice(i, i + size));
   const last = rows.at(-1);
   while (fill !== null && last !== undefined && last.length < size) last.push(fill);
-  return rows;
+  return new Generator(rows);
 };
 
 const reverse: Filter = (value) => {
   if (value instanceof Text) return Text.concat(value.points().reverse());
-  return [...iterate(value)].reverse();
+  return new Generator([...iterate(value)].reverse());
 };
 
 const length: Filter = (value) => {
-  if (value === null || typeof value === "number" || typeof value === "boolean" || value instanceof Float) {
+  const isSized = value instanceof Text || (!(value instanceof Generator) && itemsOf(value) !== undefined);
+  if (!isSized) {
     throw new JinjaError("TypeError", `object of type '${typeName(value)}' has no len()`);
   }
   return value instanceof Text ? value.numPoints : iterate(value).length;
@@ -166,8 +175,8 @@ function end(at: 0 | -1): Filter {
 }
 
 const items: Filter = (value) => {
-  if (value instanceof Undefined) return [];
-  if (value instanceof Dict) return value.items().map((pair) => new Tuple(pair));
+  if (value instanceof Undefined) return new Generator([]);
+  if (value instanceof Dict) return new Generator(value.items().map((pair) => new Tuple(pair)));
   throw new JinjaError("TypeError", "Can only get item pairs from a mapping.");
 };
 

@@ -29,8 +29,9 @@ import {
  * and lists as JavaScript does, counts strings in UTF-16 code units, passes over undefined values and type errors that Python
  * refuses, lacks many filters, tests and methods, and cannot say which characters of the result the template wrote.
  *
- * Differences that remain: `~` binds like `+` and not tighter; ints are exact up to 2^53; lazy filters give lists; no
- * `recursive` loops, inheritance, imports, includes or `urlize`-like filters (each refused by name).
+ * Differences that remain: `~` binds like `+` and not tighter; ints are exact up to 2^53; `safe` changes nothing (in jinja2 what is
+ * joined to a safe text is HTML-escaped); methods print as `<function>`; no `recursive` loops, inheritance, imports, includes or
+ * `urlize`-like filters (each refused by name).
  */
 export class JinjaTemplate {
   private readonly program: Node[];

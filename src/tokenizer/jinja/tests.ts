@@ -4,6 +4,7 @@ import {
   asNumber,
   Dict,
   Float,
+  Generator,
   isEqual,
   itemsOf,
   JinjaError,
@@ -47,7 +48,7 @@ export const TESTS: Readonly<Record<string, Test>> = {
   number: (value) => asNumber(value) !== undefined,
   string: (value) => value instanceof Text,
   mapping: (value) => value instanceof Dict,
-  iterable: (value) => itemsOf(value) !== undefined,
+  iterable: (value) => value instanceof Generator || itemsOf(value) !== undefined,
   sequence: (value) =>
     value instanceof Text ||
     Array.isArray(value) ||

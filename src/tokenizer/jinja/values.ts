@@ -14,6 +14,7 @@ export type Value =
   | Value[]
   | Tuple
   | View
+  | Generator
   | Dict
   | Namespace
   | Undefined
@@ -55,6 +56,19 @@ export class View {
   constructor(items: readonly Value[], print: (items: Text) => Text) {
     this.items = items;
     this.print = print;
+  }
+}
+
+/** What Python's lazy filters give: it can be walked once, and has neither length nor elements. */
+export class Generator {
+  private rest: readonly Value[];
+  constructor(items: readonly Value[]) {
+    this.rest = items;
+  }
+  take(): readonly Value[] {
+    const items = this.rest;
+    this.rest = [];
+    return items;
   }
 }
 
@@ -148,6 +162,7 @@ export function typeName(value: Value): string {
   if (value instanceof Dict) return "dict";
   if (value instanceof Namespace) return "Namespace";
   if (value instanceof Undefined) return "Undefined";
+  if (value instanceof Generator) return "generator";
   return value instanceof View ? "view" : "function";
 }
 
@@ -167,6 +182,7 @@ export function itemsOf(value: Value): readonly Value[] | undefined {
   if (value instanceof Tuple || value instanceof View) return value.items;
   if (value instanceof Dict) return value.keys();
   if (value instanceof Text) return value.points();
+  if (value instanceof Generator) return value.take();
   return value instanceof Undefined ? [] : undefined;
 }
 
