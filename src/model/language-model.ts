@@ -1,4 +1,5 @@
 /** A model as the eval harness sees one: batches in, results out. The harness declares the same shapes in eval/language-model.ts. */
+import { basename } from "node:path";
 import { packageVersion } from "../native/addon.js";
 import type { CaptureLevel } from "../native/binding.js";
 import type { Intervention } from "../router/interventions.js";
@@ -109,7 +110,8 @@ async function describeModel(model: Model): Promise<DescribedModel> {
   const tokenizerFiles = source.kind === "files" && source.tokenizerJson !== null ? [source.tokenizerJson] : [];
   const [tokenizerHash] = await hashFiles(tokenizerFiles);
   return {
-    name: checkpoint.path,
+    // Not the path: a run can be resumed after its model's folder was moved.
+    name: basename(checkpoint.path),
     kind: "native",
     files: await hashFiles(checkpoint.plan.files),
     licence: checkpoint.licence?.name,

@@ -31,3 +31,9 @@ export function firstNearTie(logits: Float32Array, vocabSize: number, firstRow: 
   }
   return rows - firstRow;
 }
+
+/** Whether two typed arrays hold the same bits; a NaN equals itself, 0 and -0 differ. Quicker than a deep comparison of numbers. */
+export function sameBits(a: ArrayBufferView, b: ArrayBufferView): boolean {
+  const bytes = (view: ArrayBufferView) => Buffer.from(view.buffer, view.byteOffset, view.byteLength);
+  return bytes(a).equals(bytes(b));
+}
