@@ -30,6 +30,14 @@ describeWithGoldens("streaming", "golden", () => {
     }
   });
 
+  test("a byte order mark is a character like any other", () => {
+    const tokenizer = load();
+    const mark = [0xef, 0xbb, 0xbf].map((byte) => 9 + byte);
+    const decoder = new StreamDecoder(tokenizer);
+    expect([...mark, ...mark].map((id) => decoder.push(id))).toEqual(["", "", "\uFEFF", "", "", "\uFEFF"]);
+    expect(tokenizer.decode(mark)).toBe("\uFEFF");
+  });
+
   test("a character of four bytes appears whole, with its last byte", () => {
     const tokenizer = load();
     const decoder = new StreamDecoder(tokenizer);

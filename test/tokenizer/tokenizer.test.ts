@@ -182,6 +182,16 @@ describe("rules", () => {
     expect(await parsed(tokenizer, "a aa b")).toEqual([6, 3, 2, 7]);
   });
 
+  test("of special tokens that begin alike the longest is found", async () => {
+    const json = tiny((file) => {
+      file.added_tokens = [
+        { id: 1, content: "<x", special: true },
+        { id: 2, content: "<x>", special: true },
+      ];
+    });
+    expect(await parsed(new Tokenizer(json, "tiny.json"), "<x><x")).toEqual([2, 1]);
+  });
+
   test("decoding drops one leading space, and only at the start", () => {
     const tokenizer = new Tokenizer(tiny(), "tiny.json");
     expect(tokenizer.decode([6, 7])).toBe("a b");
