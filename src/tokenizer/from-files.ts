@@ -4,7 +4,7 @@ import { CheckpointError, fromSystemError, MoescopeError } from "../errors.js";
 import { ChatTemplate, type TemplateSource } from "./chat-template.js";
 import { type ModelText, type ModelTextOptions, specialTokenTexts } from "./model-text.js";
 import { Tokenizer } from "./tokenizer.js";
-import { checkTokenizerJson, parseJsonObject, type TokenizerConfigJson } from "./tokenizer-json.js";
+import { checkTokenizerJson, parseJsonObject, type TokenizerConfigJson, withAddedTokens } from "./tokenizer-json.js";
 
 /** The text files of a Hugging Face model; null where the folder has no such file. */
 export interface TokenizerFiles {
@@ -30,7 +30,7 @@ export async function tokenizerFromFiles(
   const json = checkTokenizerJson(parseJsonObject(text, path), path);
   const config: TokenizerConfigJson =
     files.tokenizerConfig === null ? {} : parseJsonObject(await readText(files.tokenizerConfig), files.tokenizerConfig);
-  const tokenizer = new Tokenizer(json, path, {
+  const tokenizer = new Tokenizer(withAddedTokens(json, config, files.tokenizerConfig ?? path), path, {
     config,
     sha256: createHash("sha256").update(text, "utf8").digest("hex"),
     spaceAfterSpecial: options.spaceAfterSpecial,

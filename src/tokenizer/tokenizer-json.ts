@@ -48,6 +48,8 @@ export interface TokenizerConfigJson {
   eos_token?: string | { content: string } | null;
   pad_token?: string | { content: string } | null;
   unk_token?: string | { content: string } | null;
+  /** Added tokens by id; tokenizer.json may lack some of them. */
+  added_tokens_decoder?: Record<string, Record<string, unknown>>;
   chat_template?: string | { name: string; template: string }[] | null;
 }
 
@@ -145,6 +147,33 @@ export function checkTokenizerJson(value: Record<string, unknown>, file: string)
     decoder: checkComponent(value.decoder, "decoder", file),
     model: checkModel(value.model, file),
   };
+}
+
+/**
+ * The same tokenizer with the added tokens of tokenizer_config.json's `added_tokens_decoder`, whose flags win, as in transformers.
+ * A token that the vocabulary has keeps its id there. Throws BAD_FILE where two tokens want one id.
+ */
+export function withAddedTokens(json: TokenizerJson, config: TokenizerConfigJson, file: string): TokenizerJson {
+  const entries = Object.entries(config.added_tokens_decoder ?? {});
+  if (entries.length === 0) return json;
+  const added = new Map(json.added_tokens.map((token) => [token.content, token]));
+  for (const [key, fields] of entries) {
+    const token = checkAddedToken({ ...fields, id: Number(key) }, Number(key), file);
+    const known = added.get(token.content)?.id ?? json.model.vocab[token.content];
+    added.set(token.content, known === undefined ? token : { ...token, id: known });
+  }
+  const contents = new Map(Object.entries(json.model.vocab).map(([content, id]) => [id, content]));
+  for (const { id, content } of added.values()) {
+    const other = contents.get(id) ?? content;
+    if (other !== content) {
+      throw new CheckpointError(
+        "BAD_FILE",
+        `Expected one token of id ${id} in ${file}, got ${describe(content)} beside ${describe(other)}.`,
+      );
+    }
+    contents.set(id, content);
+  }
+  return { ...json, added_tokens: [...added.values()].sort((a, b) => a.id - b.id) };
 }
 
 /** A component and, for sequences, all that it holds, in order; the sequences themselves are left out. */

@@ -179,6 +179,8 @@ export class Tokenizer {
     if (name === null || name === undefined) return null;
     const content = typeof name === "string" ? name : name.content;
     const id = this.idOfPiece.get(content);
+    // A missing padding or unknown token changes nothing here; without its BOS or EOS a model does not stop where it should.
+    if (id === undefined && (field === "pad_token" || field === "unk_token")) return null;
     if (id === undefined) {
       throw new CheckpointError(
         "BAD_FILE",

@@ -144,6 +144,20 @@ describe("where the template comes from", () => {
     expect(file.sha256).toBe("955d4ffed31fc6f1d6a094aa86375994f1c6cb07d39cc8ba3af16eb4ab757ec2");
   });
 
+  test("added tokens that only the config has are known, and its flags win", async () => {
+    const flags = { lstrip: false, rstrip: false, single_word: false, normalized: false, special: true };
+    const decoder = { 1: { content: "<s>", ...flags, special: false }, 7: { content: "<extra>", ...flags } };
+    await write("tokenizer_config.json", { added_tokens_decoder: decoder, eos_token: "<extra>", pad_token: "[PAD]" });
+    const { tokenizer } = await loadTokenizer(folder);
+    expect([...(await tokenizer.encode("a<s><extra>", { parseSpecial: true }))]).toEqual([0, 1, 7]);
+    expect([1, 7].map((id) => tokenizer.isSpecial(id))).toEqual([false, true]);
+    expect([tokenizer.vocabSize, tokenizer.eosTokenId, tokenizer.padTokenId]).toEqual([8, 7, null]);
+    await write("tokenizer_config.json", { added_tokens_decoder: { 0: { content: "<zero>", ...flags } } });
+    await expect(loadTokenizer(folder)).rejects.toThrow(
+      /Expected one token of id 0 in .*tokenizer_config\.json, got "<zero>"/,
+    );
+  });
+
   test("missing and broken files are named", async () => {
     await expect(loadTokenizer(join(folder, "nowhere"))).rejects.toThrow(
       expect.objectContaining({ code: "NOT_FOUND", message: expect.stringContaining("nowhere") }),

@@ -1,10 +1,12 @@
 import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { readGgufHeader } from "../../src/checkpoint/gguf.js";
+import { GgufMetadata } from "../../src/checkpoint/gguf-metadata.js";
+import type { GgufValue } from "../../src/checkpoint/gguf-values.js";
 import { tokenizerFromGguf } from "../../src/tokenizer/from-gguf.js";
 import { readGgufTokenizerMetadata } from "../../src/tokenizer/gguf-keys.js";
 import type { GgufTokenizerMetadata } from "../../src/tokenizer/gguf-tokens.js";
-import { loadTokenizer } from "../../src/tokenizer/load.js";
+import { loadModelText, loadTokenizer } from "../../src/tokenizer/load.js";
 import { BYTE_TO_CHAR } from "../../src/tokenizer/token-bytes.js";
 import { describeWithGoldens } from "../golden/shared.js";
 import { differences } from "./check-encoding.js";
@@ -157,6 +159,32 @@ test("smollm: every digit stands alone, contractions keep their case, no NFC", a
   expect(await ids(metadata, "12")).toHaveLength(2);
   expect(await ids(metadata, "e\u0301")).toHaveLength(3);
   expect(await ids({ ...metadata, pre: "qwen2" }, "e\u0301")).toHaveLength(2);
+});
+
+describe("reading the keys of a file", () => {
+  const text = (value: string): GgufValue => ({ type: "string", value: new TextEncoder().encode(value) });
+
+  test.each<[string, [string, GgufValue][], string, RegExp]>([
+    ["no model", [], "BAD_FILE", /Expected tokenizer\.ggml\.model in x\.gguf/],
+    ["no tokens", [["tokenizer.ggml.model", text("gpt2")]], "BAD_FILE", /tokenizer\.ggml\.tokens in x\.gguf/],
+    [
+      "a model of a wrong type",
+      [["tokenizer.ggml.model", { type: "u32", value: 1 }]],
+      "BAD_FILE",
+      /tokenizer\.ggml\.model in x\.gguf/,
+    ],
+    [
+      "its own normalisation",
+      [["tokenizer.ggml.precompiled_charsmap", text("")]],
+      "UNSUPPORTED",
+      /precompiled_charsmap in x\.gguf/,
+    ],
+  ])("%s", async (_, values, code, message) => {
+    const metadata = new GgufMetadata("x.gguf", new Map(values));
+    await expect(loadModelText({ kind: "gguf", metadata }, "x.gguf")).rejects.toThrow(
+      expect.objectContaining({ code, message: expect.stringMatching(message) }),
+    );
+  });
 });
 
 describe("refusals", () => {
