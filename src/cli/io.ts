@@ -1,5 +1,5 @@
 /** Where a command reads and writes, so that a test can run one inside its own process. */
-import type { Readable, Writable } from "node:stream";
+import { addAbortSignal, type Readable, type Writable } from "node:stream";
 import { AbortError, fromSystemError } from "../errors.js";
 
 /** A stream for text; `isTTY` where a person looks at it. */
@@ -88,12 +88,9 @@ export function toJson(value: unknown, indent?: number): string {
   );
 }
 
-/** All of stdin as text. Throws where it is a terminal: nobody may be left waiting without a word. */
+/** All of stdin as text. @throws AbortError */
 export async function readStdin(terminal: Terminal): Promise<string> {
   const chunks: Buffer[] = [];
-  for await (const chunk of terminal.stdin) {
-    if (terminal.signal.aborted) throw new AbortError();
-    chunks.push(Buffer.from(chunk as Buffer));
-  }
+  for await (const chunk of addAbortSignal(terminal.signal, terminal.stdin)) chunks.push(Buffer.from(chunk as Buffer));
   return Buffer.concat(chunks).toString("utf8");
 }

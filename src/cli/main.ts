@@ -2,13 +2,16 @@
 /** The process around `run`: its streams, Ctrl-C, its exit code. */
 import { run } from "./run.js";
 
-const CANCELLED_AT_ONCE = 130;
-
 const interrupted = new AbortController();
-process.on("SIGINT", () => {
-  if (interrupted.signal.aborted) process.exit(CANCELLED_AT_ONCE);
+const onInterrupt = () => {
+  if (interrupted.signal.aborted) {
+    // The signal's own effect ends the process even where a thread waits for a disk or a pipe; a shell reads it as 130.
+    process.off("SIGINT", onInterrupt);
+    process.kill(process.pid, "SIGINT");
+  }
   interrupted.abort();
-});
+};
+process.on("SIGINT", onInterrupt);
 
 const { stdin, stdout, stderr } = process;
 run(process.argv.slice(2), { stdin, stdout, stderr, signal: interrupted.signal }).then((code) => {

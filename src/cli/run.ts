@@ -1,6 +1,6 @@
 /** `moescope` as a function: arguments and streams in, exit code out. Never throws, never ends the process. */
 import { Command, CommanderError } from "commander";
-import { fromSystemError, MoescopeError } from "../errors.js";
+import { AbortError, fromSystemError, MoescopeError } from "../errors.js";
 import { packageVersion } from "../native/addon.js";
 import { registerChat } from "./chat.js";
 import { registerCompare } from "./compare.js";
@@ -70,8 +70,10 @@ function report(error: unknown, terminal: Terminal): number {
   return exitCodeOf(known);
 }
 
-/** System errors that nobody has given a sentence yet, and memory that V8 could not have. */
+/** Faults of Node that nobody has given a sentence yet: a stream that was cancelled, a system error, memory that V8 could not have. */
 function knownError(error: unknown): unknown {
+  if (error instanceof Error && error.name === "AbortError" && !(error instanceof MoescopeError))
+    return new AbortError();
   if (
     error instanceof RangeError &&
     /allocation failed|invalid (typed array|array buffer) length/i.test(error.message)

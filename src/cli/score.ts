@@ -1,6 +1,6 @@
 /** `moescope score`: log-likelihoods of requests in JSON lines, answered in the same order. */
 import { createReadStream, createWriteStream } from "node:fs";
-import type { Readable } from "node:stream";
+import { addAbortSignal, type Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import type { Command } from "commander";
 import { z } from "zod";
@@ -150,8 +150,8 @@ async function scoreWindow(
 }
 
 async function openRequests(terminal: Terminal, path: string): Promise<Readable> {
-  if (path === "-") return terminal.stdin;
-  const stream = createReadStream(path);
+  if (path === "-") return addAbortSignal(terminal.signal, terminal.stdin);
+  const stream = createReadStream(path, { signal: terminal.signal });
   await new Promise<void>((resolve, reject) => {
     stream.once("readable", resolve).once("end", resolve).once("error", reject);
   }).catch((error) => {

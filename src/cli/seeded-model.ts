@@ -51,19 +51,24 @@ export function seededModelFolder(demoFolder: string): string {
   let fault: unknown;
   for (const place of places) {
     const folder = join(place, VERSION);
-    if (existsSync(join(folder, "model.safetensors"))) return folder;
+    if (isComplete(folder)) return folder;
     try {
-      makeFolder(folder, tokenizer);
+      makeSeededModel(folder, tokenizer);
       return folder;
     } catch (error) {
+      if (isComplete(folder)) return folder; // another process was faster
       fault = error;
     }
   }
   throw fromSystemError(fault, `write the seeded demo model to ${places.join(" or ")}`);
 }
 
-/** Makes the folder under a temporary name first, so that two processes at once do no harm. */
-function makeFolder(folder: string, tokenizer: string): void {
+function isComplete(folder: string): boolean {
+  return existsSync(join(folder, "model.safetensors"));
+}
+
+/** Makes the model with a tokenizer.json; the folder appears whole or not at all. Throws where it is there already. */
+export function makeSeededModel(folder: string, tokenizer: string): void {
   mkdirSync(dirname(folder), { recursive: true });
   const temporary = mkdtempSync(`${folder}-partial-`);
   try {
@@ -77,7 +82,6 @@ function makeFolder(folder: string, tokenizer: string): void {
     writeFileSync(join(temporary, "tokenizer_config.json"), JSON.stringify(tokens, null, 2));
     copyFileSync(tokenizer, join(temporary, "tokenizer.json"));
     writeSafetensors(join(temporary, "model.safetensors"), seededTensors());
-    if (existsSync(folder)) rmSync(folder, { recursive: true });
     renameSync(temporary, folder);
   } finally {
     rmSync(temporary, { recursive: true, force: true });
