@@ -44,12 +44,17 @@ describeWithGoldens("files", "golden", () => {
     "%s gives what tokenizer.json gives",
     async (name) => {
       const path = `${SHARED}/golden/gguf/models/${name}`;
-      const fromGguf = tokenizerFromGguf(read(path), path);
+      const { metadata } = readGgufHeader(path);
+      const fromGguf = await loadModelText({ kind: "gguf", metadata }, path);
       const fromJson = await loadTokenizer(`${SHARED}/golden/models/qwen2moe-e8k2`);
-      for (const row of rows) {
+      for (const row of rows.filter((_, index) => index % 16 === 0)) {
         const text = `${textOf(row)}<|im_end|>`;
-        const options = { addSpecial: true, parseSpecial: row.id.length % 2 === 0 };
-        expect(await fromGguf.tokenizer.encode(text, options)).toEqual(await fromJson.tokenizer.encode(text, options));
+        for (const parseSpecial of [true, false]) {
+          const [actual, expected] = await Promise.all(
+            [fromGguf, fromJson].map(({ tokenizer }) => tokenizer.encode(text, { parseSpecial })),
+          );
+          expect(actual).toEqual(expected);
+        }
       }
       expect(fromGguf.tokenizer.eosTokenId).toBe(1023);
       expect(fromGguf.chatTemplate?.source).toBe("GGUF metadata");
