@@ -1,5 +1,7 @@
 /** The public entry `moescope/evals`: the benchmarks, one file each. */
 
+export { type CevalOptions, type CevalSplit, ceval } from "./ceval.js";
 export { GSM8K_VARIANTS, type Gsm8kOptions, type Gsm8kVariant, gsm8k } from "./gsm8k.js";
+export { cevalMini, gsm8kMini, MINI_FORMS, type MiniForm, type MiniOptions, mmluMini } from "./mini.js";
 export { type MmluOptions, mmlu } from "./mmlu.js";
 export { BENCHMARK_NAMES, type NamedTaskOptions, namedTasks } from "./named.js";

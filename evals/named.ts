@@ -1,5 +1,7 @@
 import { invalidArgument, type PromptForm, type Selection, type Task, type Track } from "../src/index.js";
+import { type CevalSplit, ceval } from "./ceval.js";
 import { GSM8K_VARIANTS, gsm8k } from "./gsm8k.js";
+import { cevalMini, gsm8kMini, MINI_FORMS, type MiniForm, type MiniOptions, mmluMini } from "./mini.js";
 import { mmlu } from "./mmlu.js";
 
 /** Settings that every benchmark understands; what is left out has the benchmark's own default. */
@@ -32,7 +34,27 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     usual: { ref: ["standard"], qwen: GSM8K_VARIANTS.qwen },
     task: (options, variant) => gsm8k({ ...options, variant: variant as (typeof GSM8K_VARIANTS)["ref"][number] }),
   },
+  ceval: {
+    variants: { ref: ["val", "test"], qwen: ["val", "test"] },
+    usual: { ref: ["val"], qwen: ["val"] },
+    task: (options, variant) => ceval({ ...options, split: variant as CevalSplit }),
+  },
+  "mmlu-mini": miniSuite("mmlu-mini", mmluMini),
+  "ceval-mini": miniSuite("ceval-mini", cevalMini),
+  "gsm8k-mini": miniSuite("gsm8k-mini", gsm8kMini),
 };
+
+/** A suite of our own has one protocol, which is in track `ref`; its variants are its forms. */
+function miniSuite(name: keyof typeof MINI_FORMS, task: (options: MiniOptions) => Task): Benchmark {
+  const forms = MINI_FORMS[name];
+  return {
+    variants: { ref: forms, qwen: [] },
+    usual: { ref: forms.slice(0, 1), qwen: [] },
+    task: ({ limit, sampleIds, maxTokens }, variant) => {
+      return task({ limit, sampleIds, maxTokens, form: variant as MiniForm });
+    },
+  };
+}
 
 /** The names that `namedTasks` knows. */
 export const BENCHMARK_NAMES: readonly string[] = Object.keys(BENCHMARKS);
@@ -40,7 +62,7 @@ export const BENCHMARK_NAMES: readonly string[] = Object.keys(BENCHMARKS);
 /**
  * The tasks of names such as "mmlu" or "gsm8k:cot" (a benchmark and one of its variants).
  *
- * @throws InvalidArgumentError for an unknown benchmark or a variant that the track does not have.
+ * @throws InvalidArgumentError for an unknown benchmark, or one or a variant that the track does not have.
  */
 export function namedTasks(names: readonly string[], options: NamedTaskOptions = {}): Task[] {
   const track = options.track ?? "ref";
@@ -48,6 +70,9 @@ export function namedTasks(names: readonly string[], options: NamedTaskOptions =
     const [benchmarkName, variant] = name.split(":", 2) as [string, string | undefined];
     const benchmark = BENCHMARKS[benchmarkName];
     if (benchmark === undefined) throw invalidArgument("tasks", `benchmarks (${BENCHMARK_NAMES.join(", ")})`, name);
+    if (benchmark.variants[track].length === 0) {
+      throw invalidArgument("tasks", `benchmarks that have a track ${track}`, benchmarkName);
+    }
     const known = benchmark.variants[track].filter((candidate) => candidate !== "");
     if (variant !== undefined && !known.includes(variant)) {
       const expected =

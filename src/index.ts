@@ -18,9 +18,12 @@ export {
 // eval
 export { type Comparison, compare } from "./eval/compare.js";
 export {
+  csvRows,
   type DataFile,
   type DataFolder,
+  type DataText,
   dataFolder,
+  readArchive,
   readCsv,
   readJsonArray,
   readJsonl,
@@ -29,6 +32,7 @@ export {
   withStrings,
 } from "./eval/dataset.js";
 export { type EvaluateOptions, evaluate, RunAbortedError } from "./eval/evaluate.js";
+export { type CevalChoice, type CevalQuestion, cevalChoice } from "./eval/extract/ceval-choice.js";
 export { firstOption } from "./eval/extract/first-option.js";
 export {
   equalForOpenCompass,
@@ -138,6 +142,8 @@ export {
   type SamplingParameters,
   type SamplingSource,
 } from "./model/sampling.js";
+// native
+export { packageRoot } from "./native/addon.js";
 // router
 export type { CaptureLevel } from "./native/binding.js";
 export { ExpertLoad } from "./router/expert-load.js";

@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import { parse } from "csv-parse/sync";
 import { fromSystemError, MoescopeError } from "../errors.js";
 import type { DatasetFile } from "./task.js";
+import { readZip } from "./zip.js";
 
 /** Readers of the formats that benchmarks are published in. Cells stay strings: "None" and "NA" are answers, not gaps. */
 
@@ -52,14 +53,7 @@ export function dataFolder(
  * @throws MoescopeError NOT_FOUND naming up to three of the missing files and the command that brings them.
  */
 export async function requireFiles(folder: DataFolder, paths: readonly string[]): Promise<void> {
-  const present = await Promise.all(
-    paths.map((path) =>
-      stat(join(folder.root, path)).then(
-        (stats) => stats.isFile(),
-        () => false,
-      ),
-    ),
-  );
+  const present = await Promise.all(paths.map((path) => isFile(join(folder.root, path))));
   const missing = paths.filter((_, i) => !present[i]);
   if (missing.length === 0) return;
   const shown = missing.slice(0, 3).join(", ") + (missing.length > 3 ? ` and ${missing.length - 3} more` : "");
@@ -72,22 +66,65 @@ export async function requireFiles(folder: DataFolder, paths: readonly string[])
 /** A CSV file without header. @throws MoescopeError BAD_FILE when a row has another number of cells than `columns`. */
 export async function readCsv(folder: DataFolder, path: string, columns: number): Promise<DataFile<string[]>> {
   const { text, sha256 } = await readText(folder, path);
+  const rows = csvRows(text, columns, join(folder.root, path));
+  return { rows, file: { path, rows: rows.length, sha256 } };
+}
+
+/** The rows of CSV text, all of `columns` cells; `where` names it in errors. @throws MoescopeError BAD_FILE */
+export function csvRows(text: string, columns: number, where: string): string[][] {
   let rows: string[][];
   try {
     rows = parse(text, { bom: true, relax_column_count: true, skip_empty_lines: true });
   } catch (error) {
-    throw new MoescopeError("BAD_FILE", `Expected CSV in ${join(folder.root, path)}: ${(error as Error).message}.`, {
-      cause: error,
-    });
+    throw new MoescopeError("BAD_FILE", `Expected CSV in ${where}: ${(error as Error).message}.`, { cause: error });
   }
   const wrong = rows.findIndex((row) => row.length !== columns);
   if (wrong >= 0) {
     throw new MoescopeError(
       "BAD_FILE",
-      `Expected ${columns} cells in row ${wrong + 1} of ${join(folder.root, path)}, got ${rows[wrong]!.length}.`,
+      `Expected ${columns} cells in row ${wrong + 1} of ${where}, got ${rows[wrong]!.length}.`,
     );
   }
-  return { rows, file: { path, rows: rows.length, sha256 } };
+  return rows;
+}
+
+/** A file's text, its hash, and its path inside the data folder; inside of an archive, the path goes on after the archive's. */
+export interface DataText {
+  path: string;
+  text: string;
+  sha256: string;
+}
+
+/**
+ * Files of a dataset that is one zip archive, or the folder beside it that the archive was unpacked to.
+ *
+ * @param archive the archive's path inside the data folder; the unpacked files are looked for in its folder.
+ * @param names the files' names inside the archive.
+ * @throws MoescopeError NOT_FOUND naming what is missing and the command that brings it; BAD_FILE for a broken archive.
+ */
+export async function readArchive(
+  folder: DataFolder,
+  archive: string,
+  names: readonly string[],
+): Promise<Map<string, DataText>> {
+  const full = join(folder.root, archive);
+  if (!(await isFile(full))) {
+    const beside = (name: string): string => posix.join(posix.dirname(archive), name);
+    if (!(await isFile(join(folder.root, beside(names[0]!))))) await requireFiles(folder, [archive]);
+    await requireFiles(folder, names.map(beside));
+    const texts = names.map(async (name) => {
+      return [name, { path: beside(name), ...(await readText(folder, beside(name))) }] as const;
+    });
+    return new Map(await Promise.all(texts));
+  }
+  const wanted = new Set(names);
+  const files = await readZip(full, (name) => wanted.has(name));
+  const missing = names.find((name) => !files.has(name));
+  if (missing !== undefined) throw new MoescopeError("BAD_FILE", `Expected ${missing} in ${full}, it is not there.`);
+  const texts = [...files].map(([name, bytes]) => {
+    return [name, { path: `${archive}/${name}`, text: bytes.toString("utf8"), sha256: sha256Of(bytes) }] as const;
+  });
+  return new Map(texts);
 }
 
 /** A JSONL file, plain or .gz; `check` turns a parsed line into a row and returns undefined for one that is none. */
@@ -128,8 +165,18 @@ export async function readText(folder: DataFolder, path: string): Promise<{ text
   } catch (error) {
     throw fromSystemError(error, `read ${full}`);
   }
-  const sha256 = createHash("sha256").update(bytes).digest("hex");
-  return { text: (path.endsWith(".gz") ? await unzip(bytes, full) : bytes).toString("utf8"), sha256 };
+  return { text: (path.endsWith(".gz") ? await unzip(bytes, full) : bytes).toString("utf8"), sha256: sha256Of(bytes) };
+}
+
+function isFile(path: string): Promise<boolean> {
+  return stat(path).then(
+    (stats) => stats.isFile(),
+    () => false,
+  );
+}
+
+function sha256Of(bytes: Buffer): string {
+  return createHash("sha256").update(bytes).digest("hex");
 }
 
 async function unzip(bytes: Buffer, path: string): Promise<Buffer> {

@@ -94,7 +94,9 @@ function taskResult(task: Task, loaded: LoadedTask, scores: readonly SampleScore
       metricRows(
         metric,
         loaded.groups,
-        scores.map((score) => ({ group: score.group, verdict: score.scores[metric.scorer]! })),
+        scores.flatMap(({ group, scores: { [metric.scorer]: verdict } }) =>
+          verdict === undefined ? [] : { group, verdict },
+        ),
       ),
     ),
   };

@@ -73,7 +73,7 @@ export interface Verdict {
   note?: string;
 }
 
-/** Verdicts by the name of the scorer, for example `acc` or `strict-match`. */
+/** Verdicts by the name of the scorer, for example `acc` or `strict-match`. A scorer may pass over a sample that it has no say on. */
 export type Scores = Readonly<Record<string, Verdict>>;
 
 /** A leaf has a subject's samples; an inner node pools its children. */
@@ -108,5 +108,7 @@ export interface Task<Doc = unknown> {
   /** Every setting that changes a score: shots, prompt variant, limits, sampling. Printed and stored. */
   settings: Readonly<Record<string, Json>>;
   metrics: readonly Metric[];
+  /** The file that the benchmark's authors score, where they keep the answers: a run folder gets it as `NAME.submission.json`. */
+  submission?(answers: readonly { sampleId: string; scores: Scores }[]): Json;
   load(): Promise<LoadedTask<Doc>>;
 }

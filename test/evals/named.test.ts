@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { namedTasks } from "../../evals/index.js";
+import { BENCHMARK_NAMES, namedTasks } from "../../evals/index.js";
 
 const shown = (names: string[], options = {}): string[] =>
   namedTasks(names, options).map(({ name, track }) => `${name}/${track}`);
@@ -15,8 +15,21 @@ describe("namedTasks", () => {
     expect(task).toMatchObject({ name: "gsm8k-cot", settings: { maxTokens: 7, limit: 3 } });
   });
 
+  it("gives splits of C-Eval and forms of the mini suites", () => {
+    expect(shown(["ceval", "ceval:test"], { track: "qwen" })).toEqual(["ceval/qwen", "ceval-test/qwen"]);
+    expect(shown(["mmlu-mini", "mmlu-mini:cloze", "gsm8k-mini:plain", "ceval-mini"])).toEqual([
+      "mmlu-mini/ref",
+      "mmlu-mini-cloze/ref",
+      "gsm8k-mini-plain/ref",
+      "ceval-mini/ref",
+    ]);
+    expect(() => namedTasks(["mmlu-mini"], { track: "qwen" })).toThrow(
+      'Expected benchmarks that have a track qwen for tasks, got "mmlu-mini".',
+    );
+  });
+
   it.each([
-    [["mmlu2"], 'Expected benchmarks (mmlu, gsm8k) for tasks, got "mmlu2".'],
+    [["mmlu2"], `Expected benchmarks (${BENCHMARK_NAMES.join(", ")}) for tasks, got "mmlu2".`],
     [["gsm8k:boxed"], 'Expected a variant of gsm8k (standard, cot) in track ref for tasks, got "gsm8k:boxed".'],
     [["mmlu:x"], 'Expected mmlu without a variant in track ref for tasks, got "mmlu:x".'],
   ])("refuses %j", (names, message) => {
