@@ -5,10 +5,10 @@ import type { ModelConfig } from "../checkpoint/model-config.js";
 import type { RopeScaling } from "../checkpoint/rope.js";
 import { sumBytes } from "../checkpoint/storage-types.js";
 import { MoescopeError } from "../errors.js";
-import { loadText } from "../model/load-text.js";
 import type { PlanTensor } from "../native/binding.js";
 import { LAYER_HOOKS, MODEL_HOOKS } from "../router/interventions.js";
 import { type RouterShape, routerShapeOf } from "../router/shape.js";
+import { loadModelText, loadModelText } from "../tokenizer/load.js";
 import { type MemoryEstimate, memoryEstimate } from "./memory-estimate.js";
 
 /** Matrices of one kind and storage type. */
@@ -52,7 +52,7 @@ export interface InspectReport {
 
 export async function inspectReport(checkpoint: Checkpoint, options: { hooks?: boolean } = {}): Promise<InspectReport> {
   const { config, plan } = checkpoint;
-  const text = await loadText(checkpoint, undefined).catch((error) => {
+  const text = await loadModelText(checkpoint.tokenizer, checkpoint.path).catch((error) => {
     if (error instanceof MoescopeError) return error;
     throw error;
   });

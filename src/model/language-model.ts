@@ -55,7 +55,10 @@ export interface ModelAsLanguageModel {
     requests: readonly { context: string | readonly PlainMessage[]; continuation: string }[],
     options?: BatchOptions,
   ): Promise<LikelihoodResult[]>;
-  generate(requests: readonly (BatchLimits & { prompt: string })[], options?: BatchOptions): Promise<BatchGeneration[]>;
+  generate(
+    requests: readonly (BatchLimits & { prompt: string; parseSpecial?: boolean })[],
+    options?: BatchOptions,
+  ): Promise<BatchGeneration[]>;
   chat(
     requests: readonly (BatchLimits & { messages: readonly PlainMessage[] })[],
     options?: BatchOptions,
@@ -69,7 +72,11 @@ export function languageModelOf(model: Model): ModelAsLanguageModel {
     generate: async (requests, options = {}) =>
       generateBatch(
         model,
-        await Promise.all(requests.map(({ prompt, ...limits }) => jobOf(model, { prompt }, limits))),
+        await Promise.all(
+          requests.map(async ({ prompt, parseSpecial, ...limits }) => {
+            return jobOf(model, { prompt: await model.tokenizer.encode(prompt, { parseSpecial }) }, limits);
+          }),
+        ),
         options,
       ),
     chat: async (requests, options = {}) =>

@@ -18,12 +18,12 @@ import type { TraceMetadata } from "../router/schema.js";
 import { type RouterShape, routerShapeOf } from "../router/shape.js";
 import type { RouterTrace } from "../router/trace.js";
 import { type ChatMessage, type ChatTemplate, missingChatTemplate } from "../tokenizer/chat-template.js";
+import { loadModelText } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { Engine, fromNativeError, throwIfAborted } from "./engine.js";
 import { type GenerateOptions, type Generation, generate, type StreamChunk, stream } from "./generation.js";
 import { languageModelOf, type ModelAsLanguageModel } from "./language-model.js";
 import { type LikelihoodOptions, type LikelihoodRequest, type LikelihoodResult, loglikelihood } from "./likelihood.js";
-import { loadText } from "./load-text.js";
 import { loglikelihoodRolling, type RollingOptions, type RollingResult } from "./rolling.js";
 import { tracesOf } from "./step-traces.js";
 
@@ -110,7 +110,8 @@ export class Model {
     const checkpoint = await openCheckpoint(resolveModel(model), { ropeScaling, maxContext });
     const threads = options.threads ?? addon.availableCores();
     onProgress?.("tokenizer");
-    const text = await loadText(checkpoint, chatTemplate);
+    const { eosTokenIds } = checkpoint.config;
+    const text = await loadModelText(checkpoint.tokenizer, checkpoint.path, { chatTemplate, eosTokenIds });
     throwIfAborted(signal);
     onProgress?.("mapping");
     try {
