@@ -271,6 +271,16 @@ CASE("weights that are not finite are refused where the router or the head meets
     CHECK_FAILS(step(session, {targets}), Invariant);
     CHECK_FAILS(step(session, {segment_of(sequence, prompt, HeadSpec::Kind::Logits)}), Invariant);
     CHECK_EQ(session.sequence_length(sequence), 0);
+    if (std::string(role) == "layers.0.router") {
+      // Named where it arises, not where it ends up.
+      std::string message;
+      try {
+        step(session, {targets});
+      } catch (const Error& error) {
+        message = error.what();
+      }
+      CHECK(message.find("router logit of layer 0 is not finite at position") != std::string::npos);
+    }
     if (std::string(role) == "head") {
       CHECK_FAILS(step(session, {segment_of(sequence, prompt, HeadSpec::Kind::Sample)}), Invariant);
     }

@@ -13,7 +13,7 @@ using namespace moescope;
 namespace {
 
 // Sizes around the number of threads, and many more than that.
-constexpr int kSizes[] = {0, 1, 2, 3, 4, 5, 63, 1000};
+constexpr int kSizes[] = {0, 1, 2, 3, 4, 5, 63, 200000};
 
 }  // namespace
 
