@@ -18,7 +18,8 @@ double to_number(const Napi::Value& value, const char* name) {
 int64_t to_integer(const Napi::Value& value, const char* name, int64_t low, int64_t high) {
   const double number = to_number(value, name);
   if (!(number >= static_cast<double>(low) && number <= static_cast<double>(high)) || number != std::floor(number)) {
-    fail(ErrorCode::InvalidArgument, "Expected an integer from ", low, " to ", high, " for ", name, ", got ", number, ".");
+    fail(ErrorCode::InvalidArgument, "Expected an integer from ", low, " to ", high, " for ", name, ", got ", number,
+         ".");
   }
   return static_cast<int64_t>(number);
 }

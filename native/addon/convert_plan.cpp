@@ -30,7 +30,8 @@ ModelConfig to_config(const Napi::Object& object) {
   }
   config.rope_layout = layout == "half" ? RopeLayout::Half : RopeLayout::Interleaved;
   config.rope_inv_freq = to_vector<float>(object.Get("ropeInvFreq"), "ropeInvFreq");
-  config.rope_attention_factor = static_cast<float>(to_number(object.Get("ropeAttentionFactor"), "ropeAttentionFactor"));
+  config.rope_attention_factor =
+      static_cast<float>(to_number(object.Get("ropeAttentionFactor"), "ropeAttentionFactor"));
   config.is_moe_layer = to_vector<uint8_t>(object.Get("isMoeLayer"), "isMoeLayer");
   for (uint8_t& moe : config.is_moe_layer) moe = moe != 0;
   config.num_experts = to_size(object, "numExperts");

@@ -13,7 +13,8 @@ constexpr int64_t kMaxSafeInteger = (int64_t{1} << 53) - 1;
 std::vector<uint16_t> to_expert_ids(const Napi::Value& value, const char* name) {
   std::vector<uint16_t> experts;
   for (int32_t expert : to_vector<int32_t>(value, name)) {
-    if (expert < 0 || expert >= kNoExpert) fail(ErrorCode::InvalidArgument, "Expected expert ids for ", name, ", got ", expert, ".");
+    if (expert < 0 || expert >= kNoExpert)
+      fail(ErrorCode::InvalidArgument, "Expected expert ids for ", name, ", got ", expert, ".");
     experts.push_back(static_cast<uint16_t>(expert));
   }
   return experts;
@@ -21,9 +22,9 @@ std::vector<uint16_t> to_expert_ids(const Napi::Value& value, const char* name) 
 
 RouteRule::Kind to_kind(const std::string& name) {
   using Kind = RouteRule::Kind;
-  static const std::map<std::string, Kind> kinds = {{"zero", Kind::Zero},   {"mask", Kind::Mask},   {"swap", Kind::Swap},
-                                                    {"bias", Kind::Bias},   {"force", Kind::Force}, {"top-k", Kind::TopK},
-                                                    {"replay", Kind::Replay}};
+  static const std::map<std::string, Kind> kinds = {
+      {"zero", Kind::Zero},   {"mask", Kind::Mask},  {"swap", Kind::Swap},    {"bias", Kind::Bias},
+      {"force", Kind::Force}, {"top-k", Kind::TopK}, {"replay", Kind::Replay}};
   const auto found = kinds.find(name);
   if (found == kinds.end()) fail(ErrorCode::InvalidArgument, "Expected a kind of intervention, got ", name, ".");
   return found->second;
@@ -31,8 +32,10 @@ RouteRule::Kind to_kind(const std::string& name) {
 
 RouteScope to_scope(const Napi::Object& object) {
   RouteScope scope;
-  if (object.Has("positionStart")) scope.position_start = to_integer(object.Get("positionStart"), "positionStart", 0, kMaxSafeInteger);
-  if (object.Has("positionEnd")) scope.position_end = to_integer(object.Get("positionEnd"), "positionEnd", 0, kMaxSafeInteger);
+  if (object.Has("positionStart"))
+    scope.position_start = to_integer(object.Get("positionStart"), "positionStart", 0, kMaxSafeInteger);
+  if (object.Has("positionEnd"))
+    scope.position_end = to_integer(object.Get("positionEnd"), "positionEnd", 0, kMaxSafeInteger);
   if (object.Has("origin")) scope.origin = static_cast<int>(to_integer(object.Get("origin"), "origin", 0, 1));
   if (object.Has("segments")) scope.segments = to_vector<int32_t>(object.Get("segments"), "segments");
   return scope;
@@ -65,7 +68,8 @@ SampleSpec to_sample_spec(const Napi::Object& object) {
   SampleSpec spec;
   const auto number = [&](const char* name, double low) {
     const double value = to_number(object.Get(name), name);
-    if (!(value >= low)) fail(ErrorCode::InvalidArgument, "Expected at least ", low, " for ", name, ", got ", value, ".");
+    if (!(value >= low))
+      fail(ErrorCode::InvalidArgument, "Expected at least ", low, " for ", name, ", got ", value, ".");
     return value;
   };
   constexpr double kAny = -1e9;
@@ -74,7 +78,8 @@ SampleSpec to_sample_spec(const Napi::Object& object) {
   spec.frequency_penalty = number("frequencyPenalty", kAny);
   spec.penalty_tokens = to_vector<int32_t>(object.Get("penaltyTokens"), "penaltyTokens");
   spec.generated_start = to_integer(object.Get("generatedStart"), "generatedStart", 0, kMaxSafeInteger);
-  if (object.Has("allowedTokens")) spec.allowed_tokens = to_vector<uint32_t>(object.Get("allowedTokens"), "allowedTokens");
+  if (object.Has("allowedTokens"))
+    spec.allowed_tokens = to_vector<uint32_t>(object.Get("allowedTokens"), "allowedTokens");
   spec.temperature = number("temperature", 0);
   spec.top_k = static_cast<int32_t>(to_integer(object.Get("topK"), "topK", 0, kMaxInt));
   spec.top_p = number("topP", 0);

@@ -21,7 +21,8 @@ Napi::Value dequantize(const Napi::CallbackInfo& info) {
     const std::vector<uint8_t> blocks = to_vector<uint8_t>(info[1], "blocks");
     const BlockShape shape = block_shape(dtype);
     if (blocks.size() % shape.bytes != 0) {
-      fail(ErrorCode::InvalidArgument, "Expected whole blocks of ", shape.bytes, " bytes, got ", blocks.size(), " bytes.");
+      fail(ErrorCode::InvalidArgument, "Expected whole blocks of ", shape.bytes, " bytes, got ", blocks.size(),
+           " bytes.");
     }
     const int64_t elements = static_cast<int64_t>(blocks.size()) / shape.bytes * shape.elements;
     std::vector<float> values(elements);

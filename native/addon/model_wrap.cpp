@@ -9,11 +9,11 @@
 namespace moescope {
 
 Napi::Function ModelWrap::define(Napi::Env env) {
-  return DefineClass(env, "NativeModel",
-                     {InstanceMethod<&ModelWrap::create_session>("createSession"),
-                      InstanceMethod<&ModelWrap::mapped_bytes>("mappedBytes"),
-                      InstanceMethod<&ModelWrap::copied_bytes>("copiedBytes"),
-                      InstanceMethod<&ModelWrap::dispose>("dispose")});
+  return DefineClass(
+      env, "NativeModel",
+      {InstanceMethod<&ModelWrap::create_session>("createSession"),
+       InstanceMethod<&ModelWrap::mapped_bytes>("mappedBytes"), InstanceMethod<&ModelWrap::copied_bytes>("copiedBytes"),
+       InstanceMethod<&ModelWrap::dispose>("dispose")});
 }
 
 Napi::Value ModelWrap::load(const Napi::CallbackInfo& info) {

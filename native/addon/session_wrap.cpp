@@ -16,7 +16,8 @@ int to_sequence(const Napi::Value& value) { return static_cast<int>(to_integer(v
 class Progress {
  public:
   Progress(Napi::Env env, const Napi::Value& function) : wanted_(function.IsFunction()) {
-    if (wanted_) function_ = Napi::ThreadSafeFunction::New(env, function.As<Napi::Function>(), "moescope progress", 0, 1);
+    if (wanted_)
+      function_ = Napi::ThreadSafeFunction::New(env, function.As<Napi::Function>(), "moescope progress", 0, 1);
   }
   void report(int64_t rows_done) {
     if (!wanted_) return;
@@ -36,16 +37,15 @@ class Progress {
 }  // namespace
 
 Napi::Function SessionWrap::define(Napi::Env env) {
-  return DefineClass(env, "NativeSession",
-                     {InstanceMethod<&SessionWrap::create_sequence>("createSequence"),
-                      InstanceMethod<&SessionWrap::fork_sequence>("forkSequence"),
-                      InstanceMethod<&SessionWrap::truncate_sequence>("truncateSequence"),
-                      InstanceMethod<&SessionWrap::sequence_length>("sequenceLength"),
-                      InstanceMethod<&SessionWrap::release_sequence>("releaseSequence"),
-                      InstanceMethod<&SessionWrap::step>("step"),
-                      InstanceMethod<&SessionWrap::expert_counts>("expertCounts"),
-                      InstanceMethod<&SessionWrap::kv_cache_bytes>("kvCacheBytes"),
-                      InstanceMethod<&SessionWrap::dispose>("dispose")});
+  return DefineClass(
+      env, "NativeSession",
+      {InstanceMethod<&SessionWrap::create_sequence>("createSequence"),
+       InstanceMethod<&SessionWrap::fork_sequence>("forkSequence"),
+       InstanceMethod<&SessionWrap::truncate_sequence>("truncateSequence"),
+       InstanceMethod<&SessionWrap::sequence_length>("sequenceLength"),
+       InstanceMethod<&SessionWrap::release_sequence>("releaseSequence"), InstanceMethod<&SessionWrap::step>("step"),
+       InstanceMethod<&SessionWrap::expert_counts>("expertCounts"),
+       InstanceMethod<&SessionWrap::kv_cache_bytes>("kvCacheBytes"), InstanceMethod<&SessionWrap::dispose>("dispose")});
 }
 
 Napi::Value SessionWrap::create(Napi::Env env, std::shared_ptr<Model> model, CacheType type, int chunk_rows) {
@@ -78,9 +78,8 @@ Napi::Value SessionWrap::fork_sequence(const Napi::CallbackInfo& info) {
 }
 
 void SessionWrap::truncate_sequence(const Napi::CallbackInfo& info) {
-  guarded(info.Env(), [&] {
-    idle_session().truncate_sequence(to_sequence(info[0]), to_integer(info[1], "length", 0, kMaxInt));
-  });
+  guarded(info.Env(),
+          [&] { idle_session().truncate_sequence(to_sequence(info[0]), to_integer(info[1], "length", 0, kMaxInt)); });
 }
 
 Napi::Value SessionWrap::sequence_length(const Napi::CallbackInfo& info) {

@@ -19,7 +19,8 @@ class PromiseWorker final : public Napi::AsyncWorker {
 
   // Queues `work`; the promise settles with `convert` of its result, or with its Error. `finished` runs on the JavaScript thread in
   // either case, before the promise settles.
-  static Napi::Promise start(Napi::Env env, Work work, Convert convert, std::function<void()> finished = [] {}) {
+  static Napi::Promise start(
+      Napi::Env env, Work work, Convert convert, std::function<void()> finished = [] {}) {
     auto* worker = new PromiseWorker(env, std::move(work), std::move(convert), std::move(finished));
     const Napi::Promise promise = worker->deferred_.Promise();
     worker->Queue();
@@ -54,8 +55,11 @@ class PromiseWorker final : public Napi::AsyncWorker {
 
  private:
   PromiseWorker(Napi::Env env, Work work, Convert convert, std::function<void()> finished)
-      : Napi::AsyncWorker(env), deferred_(Napi::Promise::Deferred::New(env)), work_(std::move(work)),
-        convert_(std::move(convert)), finished_(std::move(finished)) {}
+      : Napi::AsyncWorker(env),
+        deferred_(Napi::Promise::Deferred::New(env)),
+        work_(std::move(work)),
+        convert_(std::move(convert)),
+        finished_(std::move(finished)) {}
 
   Napi::Promise::Deferred deferred_;
   Work work_;

@@ -20,8 +20,8 @@ namespace moescope {
 struct BatchRow {
   int32_t token = 0;
   int sequence = 0;
-  RoutePosition where;                // absolute position, origin, segment
-  const RoutePlan* plan = nullptr;    // interventions of the row's sequence, or null
+  RoutePosition where;              // absolute position, origin, segment
+  const RoutePlan* plan = nullptr;  // interventions of the row's sequence, or null
 };
 
 // Consecutive rows of one sequence, at consecutive positions.
@@ -42,7 +42,7 @@ struct Batch {
 // `first_row + r` of the step.
 struct Taps {
   int64_t first_row = 0;
-  int64_t num_rows = 0;              // of the step
+  int64_t num_rows = 0;  // of the step
   int num_moe_layers = 0;
   int top_k = 0;                     // width of the slots below
   uint16_t* topk_experts = nullptr;  // (num_rows, num_moe_layers, top_k)   kNoExpert where empty
@@ -57,24 +57,24 @@ struct Taps {
 
 // Output of the router for the rows of a batch.
 struct Routes {
-  int top_k = 0;                     // slots per row; unused ones hold kNoExpert and weight 0
-  std::vector<uint16_t> run;         // (rows, top_k)  experts whose weights run
-  std::vector<float> weights;        // (rows, top_k)
-  std::vector<float> shared_gate;    // (rows)         0 where the shared expert is removed
+  int top_k = 0;                   // slots per row; unused ones hold kNoExpert and weight 0
+  std::vector<uint16_t> run;       // (rows, top_k)  experts whose weights run
+  std::vector<float> weights;      // (rows, top_k)
+  std::vector<float> shared_gate;  // (rows)         0 where the shared expert is removed
 };
 
 // What is wanted from the final hidden state of one row, and where it goes; null pointers are not wanted.
 struct HeadRequest {
-  int row = 0;                          // of the batch
-  int64_t next_position = 0;            // of the token that the row predicts
-  float* logits = nullptr;              // (vocab)
-  int32_t target = -1;                  // log p(target), and whether it is the argmax
+  int row = 0;                // of the batch
+  int64_t next_position = 0;  // of the token that the row predicts
+  float* logits = nullptr;    // (vocab)
+  int32_t target = -1;        // log p(target), and whether it is the argmax
   float* target_logprob = nullptr;
   uint8_t* target_is_greedy = nullptr;
-  int32_t top_n = 0;                    // most likely tokens, ties to the lower id
-  int32_t* top_ids = nullptr;           // (top_n)
-  float* top_logprobs = nullptr;        // (top_n)
-  const SampleSpec* sample = nullptr;   // one drawn token, with its log-probability before penalties and temperature
+  int32_t top_n = 0;                   // most likely tokens, ties to the lower id
+  int32_t* top_ids = nullptr;          // (top_n)
+  float* top_logprobs = nullptr;       // (top_n)
+  const SampleSpec* sample = nullptr;  // one drawn token, with its log-probability before penalties and temperature
   int32_t* sampled_id = nullptr;
   float* sampled_logprob = nullptr;
 };

@@ -35,7 +35,8 @@ void validate(const ModelConfig& config) {
     expect(config.num_experts > 0 && config.num_experts < 65535, "1 to 65534 experts");
     expect(config.num_experts_per_token > 0 && config.num_experts_per_token <= config.num_experts,
            "1 to num_experts experts per token");
-    expect(config.moe_intermediate_size > 0 && config.shared_expert_intermediate_size >= 0, "an expert FFN width above 0");
+    expect(config.moe_intermediate_size > 0 && config.shared_expert_intermediate_size >= 0,
+           "an expert FFN width above 0");
   }
 }
 

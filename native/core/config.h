@@ -14,21 +14,21 @@ enum class RopeLayout : uint8_t {
 };
 
 struct ModelConfig {
-  std::string architecture;            // for messages only
+  std::string architecture;  // for messages only
   int num_layers = 0;
   int hidden_size = 0;
-  int intermediate_size = 0;           // dense layers; 0: none
+  int intermediate_size = 0;  // dense layers; 0: none
   int num_attention_heads = 0;
   int num_key_value_heads = 0;
   int head_dim = 0;
   int vocab_size = 0;
-  int max_context = 0;                 // tokens
+  int max_context = 0;  // tokens
   float rms_norm_eps = 0;
   RopeLayout rope_layout = RopeLayout::Half;
-  std::vector<float> rope_inv_freq;    // (head_dim / 2), radians per position, after YaRN
-  float rope_attention_factor = 1;     // on cos and sin
-  std::vector<uint8_t> is_moe_layer;   // (num_layers)
-  int num_experts = 0;                 // routed; 0: dense model
+  std::vector<float> rope_inv_freq;   // (head_dim / 2), radians per position, after YaRN
+  float rope_attention_factor = 1;    // on cos and sin
+  std::vector<uint8_t> is_moe_layer;  // (num_layers)
+  int num_experts = 0;                // routed; 0: dense model
   int num_experts_per_token = 0;
   bool norm_topk_prob = false;
   int moe_intermediate_size = 0;

@@ -37,7 +37,9 @@ class KvCache {
   // Declares that the positions made writable by extend() hold keys and values now.
   void commit(int sequence, int64_t count);
 
-  std::byte* page(int sequence, int layer, int64_t tile) { return sequences_[sequence].pages[layer][tile]->bytes.get(); }
+  std::byte* page(int sequence, int layer, int64_t tile) {
+    return sequences_[sequence].pages[layer][tile]->bytes.get();
+  }
   const std::byte* page(int sequence, int layer, int64_t tile) const {
     return sequences_[sequence].pages[layer][tile]->bytes.get();
   }

@@ -42,17 +42,20 @@ void check_rule(const ModelConfig& config, const RouteRequest& request) {
   }
   if (rule.kind == Kind::Replay) {
     const size_t stride = static_cast<size_t>(std::max(rule.route_k, 0)) * std::max(rule.route_layers, 0);
-    if (stride == 0 || static_cast<size_t>(rule.route_layers) != request.layers.size() || rule.route_k > num_experts || rule.route_experts.size() % stride != 0 ||
+    if (stride == 0 || static_cast<size_t>(rule.route_layers) != request.layers.size() || rule.route_k > num_experts ||
+        rule.route_experts.size() % stride != 0 ||
         (!rule.route_weights.empty() && rule.route_weights.size() != rule.route_experts.size())) {
       fail(ErrorCode::InvalidArgument, "The replayed route's arrays do not fit its shape [positions, ",
            rule.route_layers, ", ", rule.route_k, "] for ", request.layers.size(), " layers.");
     }
     for (float weight : rule.route_weights) {
-      if (!std::isfinite(weight)) fail(ErrorCode::InvalidArgument, "Expected finite replayed weights, got ", weight, ".");
+      if (!std::isfinite(weight))
+        fail(ErrorCode::InvalidArgument, "Expected finite replayed weights, got ", weight, ".");
     }
     for (uint16_t expert : rule.route_experts) {
       if (expert >= num_experts && expert != kNoExpert) {
-        fail(ErrorCode::InvalidArgument, "Expected replayed experts from 0 to ", num_experts - 1, ", got ", expert, ".");
+        fail(ErrorCode::InvalidArgument, "Expected replayed experts from 0 to ", num_experts - 1, ", got ", expert,
+             ".");
       }
     }
   }
@@ -64,8 +67,10 @@ void check_layer(const ModelConfig& config, int layer, const std::vector<RouteRu
   int k_min = config.num_experts_per_token, k_max = k_min;
   bool replays = false, selects = false;
   for (const RouteRule& rule : rules) {
-    if (rule.kind == Kind::Mask) for (uint16_t expert : rule.experts) masked[expert] = 1;
-    if (rule.kind == Kind::Force) for (uint16_t expert : rule.experts) forced[expert] = 1;
+    if (rule.kind == Kind::Mask)
+      for (uint16_t expert : rule.experts) masked[expert] = 1;
+    if (rule.kind == Kind::Force)
+      for (uint16_t expert : rule.experts) forced[expert] = 1;
     if (rule.kind == Kind::TopK) {
       k_min = acts_everywhere(rule.scope) ? rule.k : std::min(k_min, rule.k);
       k_max = acts_everywhere(rule.scope) ? rule.k : std::max(k_max, rule.k);
@@ -132,7 +137,8 @@ RoutePlan make_route_plan(const ModelConfig& config, const std::vector<RouteRequ
   }
   for (int layer = 0; layer < config.num_layers; ++layer) {
     std::vector<RouteRule>& rules = plan.layers[layer];
-    std::stable_sort(rules.begin(), rules.end(), [](const RouteRule& a, const RouteRule& b) { return a.kind < b.kind; });
+    std::stable_sort(rules.begin(), rules.end(),
+                     [](const RouteRule& a, const RouteRule& b) { return a.kind < b.kind; });
     if (!rules.empty()) check_layer(config, layer, rules);
   }
   return plan;

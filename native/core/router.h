@@ -34,16 +34,16 @@ struct RouteRule {
 
   Kind kind = Kind::Zero;
   RouteScope scope;
-  std::vector<uint16_t> experts;         // mask, force, zero
-  bool shared = false;                   // zero: the shared expert too
-  std::vector<float> bias;               // (experts)
-  int k = 0;                             // top-k
-  uint16_t from = 0, to = 0;             // swap
-  int64_t route_start = 0;               // replay: absolute position of the first recorded row
-  int route_k = 0;                       // replay
-  int route_layers = 0;                  // replay: recorded layers; 1 within a plan, which keeps each layer its own part
-  std::vector<uint16_t> route_experts;   // (positions, route_layers, route_k)
-  std::vector<float> route_weights;      // same shape; empty: gates of this pass
+  std::vector<uint16_t> experts;        // mask, force, zero
+  bool shared = false;                  // zero: the shared expert too
+  std::vector<float> bias;              // (experts)
+  int k = 0;                            // top-k
+  uint16_t from = 0, to = 0;            // swap
+  int64_t route_start = 0;              // replay: absolute position of the first recorded row
+  int route_k = 0;                      // replay
+  int route_layers = 0;                 // replay: recorded layers; 1 within a plan, which keeps each layer its own part
+  std::vector<uint16_t> route_experts;  // (positions, route_layers, route_k)
+  std::vector<float> route_weights;     // same shape; empty: gates of this pass
 };
 
 // The interventions of one sequence, by layer; immutable once made.
@@ -68,7 +68,7 @@ struct RoutePosition {
   int32_t segment = 0;
 };
 
-// What the router decided for one row; the vectors are reused from row to row.
+// What the router decided for one row; reused from row to row, so that its vectors are allocated once.
 struct RouteDecision {
   std::vector<uint16_t> experts;  // selected ids, slot order
   std::vector<uint16_t> run;      // ids whose weights run: differs by swap
@@ -77,7 +77,7 @@ struct RouteDecision {
   bool zero_shared = false;
   bool intervened = false;
 
-  std::vector<float> logits;      // z'
+  std::vector<float> logits;  // z'
   std::vector<double> probs;
   std::vector<uint16_t> order;
 };

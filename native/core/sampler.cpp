@@ -64,7 +64,8 @@ std::vector<Candidate> candidates(const std::vector<float>& logits, const Sample
   std::vector<Candidate> left;
   double sum = 0;
   for (int32_t token : order) {
-    const double probability = std::exp((static_cast<double>(logits[token]) - logits[order.front()]) / spec.temperature);
+    const double probability =
+        std::exp((static_cast<double>(logits[token]) - logits[order.front()]) / spec.temperature);
     left.push_back({token, probability});
     sum += probability;
   }

@@ -8,16 +8,16 @@
 namespace moescope {
 
 struct SampleSpec {
-  double repetition_penalty = 1;        // > 0; Keskar et al. 2019: positive logits divided, negative multiplied
-  double presence_penalty = 0;          // OpenAI: subtracted once from a token that was generated
-  double frequency_penalty = 0;         // OpenAI: subtracted for each time that it was
-  std::vector<int32_t> penalty_tokens;  // the sequence so far
-  int64_t generated_start = 0;          // index in penalty_tokens of the first generated token
-  std::vector<uint32_t> allowed_tokens; // bit t allows token t; empty: all
-  double temperature = 0;               // 0: greedy, ties to the lower id
-  int32_t top_k = 0;                    // 0: off
-  double top_p = 1;                     // 1: off
-  double min_p = 0;                     // 0: off
+  double repetition_penalty = 1;         // > 0; Keskar et al. 2019: positive logits divided, negative multiplied
+  double presence_penalty = 0;           // OpenAI: subtracted once from a token that was generated
+  double frequency_penalty = 0;          // OpenAI: subtracted for each time that it was
+  std::vector<int32_t> penalty_tokens;   // the sequence so far
+  int64_t generated_start = 0;           // index in penalty_tokens of the first generated token
+  std::vector<uint32_t> allowed_tokens;  // bit t allows token t; empty: all
+  double temperature = 0;                // 0: greedy, ties to the lower id
+  int32_t top_k = 0;                     // 0: off
+  double top_p = 1;                      // 1: off
+  double min_p = 0;                      // 0: off
   uint64_t seed = 0;
   uint64_t stream = 0;
 };

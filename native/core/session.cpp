@@ -25,7 +25,10 @@ StepResult allocate(const ModelConfig& config, const StepRequest& request, int t
         greedy += segment.head.targets.size();
         break;
       case HeadSpec::Kind::Top: top += head_rows * segment.head.top_n; break;
-      case HeadSpec::Kind::Sample: sampled += 1; logprobs += 1; break;
+      case HeadSpec::Kind::Sample:
+        sampled += 1;
+        logprobs += 1;
+        break;
     }
   }
   result.logits.resize(logit_rows * config.vocab_size);
@@ -164,7 +167,9 @@ class ChunkCursor {
       cache.extend(segment.sequence, count);
       for (; token_ < end; ++token_, ++position) {
         heads_.add(segment, token_, static_cast<int>(batch.rows.size()), position + 1, requests);
-        batch.rows.push_back({segment.tokens[token_], segment.sequence, {position, segment.origin, segment.label},
+        batch.rows.push_back({segment.tokens[token_],
+                              segment.sequence,
+                              {position, segment.origin, segment.label},
                               plans[segment.sequence].get()});
       }
       if (token_ == segment.tokens.size()) {
@@ -223,7 +228,8 @@ void Session::check(const StepRequest& request) const {
     check_targets(segment, config.vocab_size);
     const bool wants_top = segment.head.kind == HeadSpec::Kind::Top;
     if (wants_top && (segment.head.top_n < 1 || segment.head.top_n > config.vocab_size)) {
-      fail(ErrorCode::InvalidArgument, "Expected top n from 1 to ", config.vocab_size, ", got ", segment.head.top_n, ".");
+      fail(ErrorCode::InvalidArgument, "Expected top n from 1 to ", config.vocab_size, ", got ", segment.head.top_n,
+           ".");
     }
   }
 }

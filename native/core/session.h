@@ -24,18 +24,18 @@ enum class CaptureLevel : uint8_t { Counts, Topk, Logits, Hidden };
 struct HeadSpec {
   enum class Kind : uint8_t { None, Logits, Targets, Top, Sample };
   Kind kind = Kind::None;
-  bool all_rows = false;          // logits, top: every row, else the last
-  int32_t top_n = 0;              // top
-  std::vector<int32_t> rows;      // targets: tokens of the segment, ascending; one may come several times
-  std::vector<int32_t> targets;   // targets: one per entry of rows
+  bool all_rows = false;         // logits, top: every row, else the last
+  int32_t top_n = 0;             // top
+  std::vector<int32_t> rows;     // targets: tokens of the segment, ascending; one may come several times
+  std::vector<int32_t> targets;  // targets: one per entry of rows
   SampleSpec sample;
 };
 
 struct StepSegment {
   int sequence = 0;
-  std::vector<int32_t> tokens;    // appended to the sequence
-  int origin = 0;                 // 0 prompt, 1 generated
-  int32_t label = 0;              // segment
+  std::vector<int32_t> tokens;  // appended to the sequence
+  int origin = 0;               // 0 prompt, 1 generated
+  int32_t label = 0;            // segment
   HeadSpec head;
 };
 

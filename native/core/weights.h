@@ -64,7 +64,7 @@ class Weights {
   // Maps the files and binds every tensor; a missing, surplus, misshapen or overlong tensor is an Error that names it.
   Weights(const ModelConfig& config, const std::vector<std::string>& files, const std::vector<TensorEntry>& tensors);
 
-  Matrix embed;                   // (vocab, hidden)
+  Matrix embed;  // (vocab, hidden)
   std::vector<LayerWeights> layers;
   std::vector<float> final_norm;  // (hidden)
   Matrix head;                    // (vocab, hidden); the embedding where tied

@@ -42,15 +42,15 @@ class CpuBackend final : public Backend {
   const Weights& weights_;
   const Kernels& kernels_;
   ThreadPool pool_;
-  std::vector<Scratch> scratch_;            // by thread
+  std::vector<Scratch> scratch_;  // by thread
 
-  std::vector<float> x_, h_;                // (rows, hidden)
-  std::vector<float> normed_, block_out_;   // (rows, hidden)
-  std::vector<float> q_, context_;          // (rows, heads * head_dim)
-  std::vector<float> k_, v_;                // (rows, kv_heads * head_dim)
-  std::vector<float> inner_;                // (2 * rows, intermediate)
+  std::vector<float> x_, h_;                                  // (rows, hidden)
+  std::vector<float> normed_, block_out_;                     // (rows, hidden)
+  std::vector<float> q_, context_;                            // (rows, heads * head_dim)
+  std::vector<float> k_, v_;                                  // (rows, kv_heads * head_dim)
+  std::vector<float> inner_;                                  // (2 * rows, intermediate)
   std::vector<float> expert_in_, expert_inner_, expert_out_;  // by assignment, grouped by expert
-  std::vector<float> shared_out_;           // (rows, hidden)
+  std::vector<float> shared_out_;                             // (rows, hidden)
 };
 
 }  // namespace moescope

@@ -45,7 +45,8 @@ struct Task {
   int64_t tile;
 };
 
-std::vector<Task> tasks_of(const Grouping& grouping, const std::vector<FeedForward>& experts, Matrix FeedForward::* part) {
+std::vector<Task> tasks_of(const Grouping& grouping, const std::vector<FeedForward>& experts,
+                           Matrix FeedForward::*part) {
   std::vector<Task> tasks;
   for (size_t expert = 0; expert < experts.size(); ++expert) {
     if (grouping.starts[expert] == grouping.starts[expert + 1]) continue;
@@ -109,7 +110,8 @@ void CpuBackend::experts(int layer, int rows, float* x, const float* h, const Ro
       if (place < 0) continue;
       kernels_.add_scaled(routes.weights[row * routes.top_k + slot], &expert_out_[place * hidden], hidden, sum);
     }
-    if (has_shared && routes.shared_gate[row] != 0) kernels_.add_scaled(routes.shared_gate[row], &shared_out_[row * hidden], hidden, sum);
+    if (has_shared && routes.shared_gate[row] != 0)
+      kernels_.add_scaled(routes.shared_gate[row], &shared_out_[row * hidden], hidden, sum);
     for (int64_t i = 0; i < hidden; ++i) x[row * hidden + i] += sum[i];
   });
 }

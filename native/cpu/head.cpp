@@ -15,9 +15,8 @@ constexpr int kHeadRows = 32;  // rows whose logits are held at once
 void most_likely(const float* logits, int64_t vocab_size, double log_total, const HeadRequest& request) {
   std::vector<int32_t> order(vocab_size);
   std::iota(order.begin(), order.end(), 0);
-  std::partial_sort(order.begin(), order.begin() + request.top_n, order.end(), [&](int32_t a, int32_t b) {
-    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
-  });
+  std::partial_sort(order.begin(), order.begin() + request.top_n, order.end(),
+                    [&](int32_t a, int32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
   for (int32_t rank = 0; rank < request.top_n; ++rank) {
     request.top_ids[rank] = order[rank];
     request.top_logprobs[rank] = static_cast<float>(logits[order[rank]] - log_total);

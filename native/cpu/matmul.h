@@ -24,7 +24,7 @@ const float* fp32_rows(const Matrix& w, int64_t first, int64_t count, Scratch& s
 void matmul_tile(const Kernels& kernels,
                  const float* x,  // (num_x, w.cols)
                  int num_x, const Matrix& w, int64_t tile, Scratch& scratch,
-                 float* y);       // (num_x, w.rows)
+                 float* y);  // (num_x, w.rows)
 
 // y = x W^T (+ bias) over all tiles and threads. `bias`: (w.rows) or empty.
 void matmul(ThreadPool& pool, const Kernels& kernels, std::vector<Scratch>& scratch, const float* x, int num_x,

@@ -46,10 +46,13 @@ void CpuBackend::route(int layer, const Batch& batch, const float* x, float* h, 
   routes.shared_gate.assign(rows, 0);
 
   rms_norm(x, rows, weights.ffn_norm, h);
-  pool_.parallel_for(rows, [&](int64_t row, int) {
+  std::vector<RouteDecision> decisions(pool_.num_threads());
+  std::vector<std::vector<float>> router_logits(pool_.num_threads(), std::vector<float>(num_experts));
+  pool_.parallel_for(rows, [&](int64_t row, int thread) {
     const float* input = h + row * config_.hidden_size;
-    std::vector<float> z(num_experts);
-    kernels_.dot(input, 0, 1, weights.router.data(), config_.hidden_size, num_experts, config_.hidden_size, z.data(), 0);
+    std::vector<float>& z = router_logits[thread];
+    kernels_.dot(input, 0, 1, weights.router.data(), config_.hidden_size, num_experts, config_.hidden_size, z.data(),
+                 0);
     for (float logit : z) {
       if (!std::isfinite(logit)) {
         fail(ErrorCode::Invariant, "A router logit of layer ", layer, " is not finite at position ",
@@ -57,7 +60,7 @@ void CpuBackend::route(int layer, const Batch& batch, const float* x, float* h, 
       }
     }
     const RoutePlan* plan = batch.rows[row].plan;
-    RouteDecision decision;
+    RouteDecision& decision = decisions[thread];
     decide_route(config_, z.data(), plan == nullptr ? nullptr : &plan->layers[layer], batch.rows[row].where, decision);
 
     float shared_gate = 0;

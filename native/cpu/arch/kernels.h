@@ -11,14 +11,11 @@ struct Kernels {
 
   // y[m][n] = x[m] . w[n]. Lane j of the sum takes elements j, j + 16, ... in ascending order; the 16 lanes are then added as
   // ((0+8)+(4+12)) ... , see F32x16::sum. The same primitive serves one row and many.
-  void (*dot)(const float* x,      // (num_x, length), rows x_stride apart
-              int64_t x_stride,
-              int num_x,
-              const float* w,      // (num_w, length), rows w_stride apart
-              int64_t w_stride,
-              int num_w,
-              int64_t length,
-              float* y,            // (num_x, num_w), rows y_stride apart
+  void (*dot)(const float* x,  // (num_x, length), rows x_stride apart
+              int64_t x_stride, int num_x,
+              const float* w,  // (num_w, length), rows w_stride apart
+              int64_t w_stride, int num_w, int64_t length,
+              float* y,  // (num_x, num_w), rows y_stride apart
               int64_t y_stride);
 
   // One tile of keys for one query: scores, their maximum, the sum of exp(score - maximum), and the weighted values.
@@ -26,10 +23,9 @@ struct Kernels {
                       const float* kt,  // (head_dim, 64), keys transposed
                       const float* v,   // (64, head_dim)
                       int head_dim,
-                      int num_keys,     // 1 to 64 valid keys
-                      float* max_score,
-                      float* sum,
-                      float* out);      // (head_dim)
+                      int num_keys,  // 1 to 64 valid keys
+                      float* max_score, float* sum,
+                      float* out);  // (head_dim)
 
   // Merges a tile into the running result (Milakov and Gimelshein 2018): out, max_score and sum are rescaled and added to.
   void (*merge_tile)(float tile_max, float tile_sum, const float* tile_out, int head_dim, float* max_score, float* sum,

@@ -79,7 +79,8 @@ void dot(const float* x, int64_t x_stride, int num_x, const float* w, int64_t w_
   for (; m + kDotRows <= num_x; m += kDotRows) {
     dot_rows<kDotRows>(x + m * x_stride, x_stride, w, w_stride, num_w, length, y + m * y_stride, y_stride);
   }
-  for (; m < num_x; ++m) dot_rows<1>(x + m * x_stride, x_stride, w, w_stride, num_w, length, y + m * y_stride, y_stride);
+  for (; m < num_x; ++m)
+    dot_rows<1>(x + m * x_stride, x_stride, w, w_stride, num_w, length, y + m * y_stride, y_stride);
 }
 
 void attend_tile(const float* q, const float* kt, const float* v, int head_dim, int num_keys, float* max_score,

@@ -3,7 +3,7 @@
 
 namespace moescope {
 namespace {
-constexpr int kDotRows = 2;     // rows x columns whose sums fit the registers
+constexpr int kDotRows = 2;  // rows x columns whose sums fit the registers
 constexpr int kDotColumns = 4;
 }  // namespace
 }  // namespace moescope

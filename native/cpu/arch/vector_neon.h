@@ -41,8 +41,8 @@ struct F32x16 {
   }
   float max() const { return vmaxvq_f32(vmaxq_f32(vmaxq_f32(q[0], q[1]), vmaxq_f32(q[2], q[3]))); }
 
-#define MOESCOPE_LANEWISE(name, op)                                                        \
-  friend F32x16 name(F32x16 a, F32x16 b) {                                                 \
+#define MOESCOPE_LANEWISE(name, op)                                                            \
+  friend F32x16 name(F32x16 a, F32x16 b) {                                                     \
     return {{op(a.q[0], b.q[0]), op(a.q[1], b.q[1]), op(a.q[2], b.q[2]), op(a.q[3], b.q[3])}}; \
   }
   MOESCOPE_LANEWISE(operator+, vaddq_f32)
@@ -59,7 +59,9 @@ struct F32x16 {
   friend F32x16 round(F32x16 a) {
     return {{vrndnq_f32(a.q[0]), vrndnq_f32(a.q[1]), vrndnq_f32(a.q[2]), vrndnq_f32(a.q[3])}};
   }
-  friend F32x16 exp2i(F32x16 n) { return {{exp2i_part(n.q[0]), exp2i_part(n.q[1]), exp2i_part(n.q[2]), exp2i_part(n.q[3])}}; }
+  friend F32x16 exp2i(F32x16 n) {
+    return {{exp2i_part(n.q[0]), exp2i_part(n.q[1]), exp2i_part(n.q[2]), exp2i_part(n.q[3])}};
+  }
 
  private:
   static float32x4_t exp2i_part(float32x4_t n) {

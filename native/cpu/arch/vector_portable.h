@@ -40,10 +40,18 @@ struct F32x16 {
     return largest;
   }
 
-  friend F32x16 operator+(const F32x16& a, const F32x16& b) { return map([&](int i) { return a.lane[i] + b.lane[i]; }); }
-  friend F32x16 operator-(const F32x16& a, const F32x16& b) { return map([&](int i) { return a.lane[i] - b.lane[i]; }); }
-  friend F32x16 operator*(const F32x16& a, const F32x16& b) { return map([&](int i) { return a.lane[i] * b.lane[i]; }); }
-  friend F32x16 operator/(const F32x16& a, const F32x16& b) { return map([&](int i) { return a.lane[i] / b.lane[i]; }); }
+  friend F32x16 operator+(const F32x16& a, const F32x16& b) {
+    return map([&](int i) { return a.lane[i] + b.lane[i]; });
+  }
+  friend F32x16 operator-(const F32x16& a, const F32x16& b) {
+    return map([&](int i) { return a.lane[i] - b.lane[i]; });
+  }
+  friend F32x16 operator*(const F32x16& a, const F32x16& b) {
+    return map([&](int i) { return a.lane[i] * b.lane[i]; });
+  }
+  friend F32x16 operator/(const F32x16& a, const F32x16& b) {
+    return map([&](int i) { return a.lane[i] / b.lane[i]; });
+  }
   friend F32x16 fma(const F32x16& a, const F32x16& b, const F32x16& c) {
     return map([&](int i) { return std::fma(a.lane[i], b.lane[i], c.lane[i]); });
   }
