@@ -59,7 +59,8 @@ export async function evaluate(
   const identity: RunIdentity = {
     model: description,
     tasks: tasks.map(({ name, track, version, settings }, i) => {
-      return { name, track, version, settings, dataset: loaded[i]!.dataset };
+      const { dataset, environment } = loaded[i]!;
+      return { name, track, version, settings, dataset, environment };
     }),
     trace: options.trace ?? null,
   };

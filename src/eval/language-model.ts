@@ -69,6 +69,8 @@ export interface GenerationLimits {
 /** Continue this text, encoded as it is, trailing spaces included, and cut from the left to leave room for `maxTokens`. */
 export interface GenerateRequest extends GenerationLimits {
   prompt: string;
+  /** Read the text of special tokens in the prompt as these tokens: for a conversation that is written out. Default false. */
+  parseSpecial?: boolean;
 }
 
 /** Answer this conversation. */

@@ -21,6 +21,8 @@ export interface TaskResult {
   version: string;
   settings: Readonly<Record<string, Json>>;
   dataset: DatasetInfo;
+  /** What scoring rested on besides the settings, such as the sandbox that programs ran in. */
+  environment?: Readonly<Record<string, Json>>;
   /** Samples that were to be run, and those that are done. */
   samples: number;
   done: number;

@@ -8,7 +8,7 @@ import type { TraceEntry, TraceSink } from "./trace-sink.js";
 /** What makes two runs the same one: a run is resumed only with the same. */
 export interface RunIdentity {
   model: ModelDescription;
-  tasks: readonly Pick<TaskResult, "name" | "track" | "version" | "settings" | "dataset">[];
+  tasks: readonly Pick<TaskResult, "name" | "track" | "version" | "settings" | "dataset" | "environment">[];
   trace: TraceLevel | null;
 }
 
@@ -88,6 +88,7 @@ function taskResult(task: Task, loaded: LoadedTask, scores: readonly SampleScore
     version,
     settings,
     dataset: loaded.dataset,
+    environment: loaded.environment,
     samples: loaded.samples.length,
     done: scores.length,
     metrics: metrics.flatMap((metric) =>

@@ -97,10 +97,14 @@ async function runBatch(
   const seconds = (performance.now() - started) / 1000 / samples.length;
   const batch: FinishedBatch = { rows: [], traces: [] };
   let next = 0;
+  const answers = requests.map(({ length }) => {
+    next += length;
+    return flat.slice(next - length, next);
+  });
+  const scores = await Promise.all(samples.map((sample, i) => loaded.score(sample, answers[i]!, options.signal)));
   samples.forEach((sample, i) => {
-    const responses = flat.slice(next, next + requests[i]!.length);
-    next += responses.length;
-    batch.rows.push(sampleRow(task, sample, requests[i]!, responses, loaded.score(sample, responses), seconds));
+    const responses = answers[i]!;
+    batch.rows.push(sampleRow(task, sample, requests[i]!, responses, scores[i]!, seconds));
     responses.forEach(({ trace }, request) => {
       if (trace !== undefined)
         batch.traces.push({ task: task.name, sampleId: sample.id, epoch: 0, request, turn: 0, trace });

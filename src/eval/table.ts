@@ -75,9 +75,9 @@ function numbers(estimate: Estimate): string[] {
 
 /** What a reader must know before quoting the number. */
 function taskNotes(task: TaskResult): string[] {
-  const { dataset, settings } = task;
+  const { dataset, settings, environment } = task;
   const notes = [
-    `${task.name}: ${Object.entries(settings)
+    `${task.name}: ${Object.entries({ ...settings, ...environment })
       .map(([key, value]) => `${key} ${shown(value)}`)
       .join(", ")}`,
   ];

@@ -89,14 +89,17 @@ export interface Metric {
   average: "micro" | "macro";
 }
 
-/** A task with its data read: everything here is pure. */
+/** A task with its data read. The same answers give the same scores, however often they are asked for. */
 export interface LoadedTask<Doc = unknown> {
   dataset: DatasetInfo;
+  /** What scoring rests on besides the settings, found out when loading: a sandbox and its versions. Part of the run's identity. */
+  environment?: Readonly<Record<string, Json>>;
   samples: readonly Sample<Doc>[];
   /** The tree of groups; a single leaf named "" where there are none. */
   groups: Group;
   requests(sample: Sample<Doc>): SampleRequest[];
-  score(sample: Sample<Doc>, responses: readonly SampleResponse[]): Scores;
+  /** A promise where scoring is more than arithmetic, such as running programs; it is rejected when `signal` fires. */
+  score(sample: Sample<Doc>, responses: readonly SampleResponse[], signal?: AbortSignal): Scores | Promise<Scores>;
 }
 
 /** One benchmark in one track, with every setting that changes a score. */

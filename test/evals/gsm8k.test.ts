@@ -68,7 +68,7 @@ describe("GSM8K, track ref", () => {
     expect(rows.length).toBeGreaterThan(50);
     for (const { task, response, doc, filters } of rows) {
       const sample = { id: "0", group: "", input: "", target: "", doc: { question: "", ...doc } };
-      const scores = tasks[task].score(sample, [generated(response)]);
+      const scores = await tasks[task].score(sample, [generated(response)]);
       for (const { name, filtered, metrics } of filters) {
         const answer = filtered === "[invalid]" ? null : filtered;
         expect(scores[name], `${task}: ${response}`).toEqual({ value: metrics.exact_match, answer });
