@@ -8,7 +8,7 @@ import { MoescopeError } from "../errors.js";
 import type { PlanTensor } from "../native/binding.js";
 import { LAYER_HOOKS, MODEL_HOOKS } from "../router/interventions.js";
 import { type RouterShape, routerShapeOf } from "../router/shape.js";
-import { loadModelText, loadModelText } from "../tokenizer/load.js";
+import { loadModelText } from "../tokenizer/load.js";
 import { type MemoryEstimate, memoryEstimate } from "./memory-estimate.js";
 
 /** Matrices of one kind and storage type. */

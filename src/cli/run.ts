@@ -63,7 +63,7 @@ function report(error: unknown, terminal: Terminal): number {
   const known = knownError(error);
   terminal.note(
     known instanceof MoescopeError
-      ? known.message
+      ? inFlags(known.message)
       : `A fault of moescope itself: ${known instanceof Error ? known.message : String(known)} (set MOESCOPE_DEBUG for the stack).`,
   );
   if (process.env.MOESCOPE_DEBUG && error instanceof Error) terminal.note(stackOf(error));
@@ -85,6 +85,20 @@ function knownError(error: unknown): unknown {
   return fromSystemError(error, "finish the command");
 }
 
+/** Options as the library names them, where its sentences speak of them. */
+const FLAGS: Readonly<Record<string, string>> = {
+  maxContext: "--max-context",
+  ropeScaling: "--rope-scaling",
+  numFewshot: "--num-fewshot",
+  maxTokens: "--max-tokens",
+  cacheType: "--cache-type",
+};
+
+/** The library's sentence in the words of the command line. */
+function inFlags(message: string): string {
+  return message.replace(/\b[a-z]+[A-Z][A-Za-z]*\b/g, (word) => FLAGS[word] ?? word).replace(/ \(number\)\.$/, ".");
+}
+
 function stackOf(error: Error): string {
   const cause = error.cause instanceof Error ? `\ncaused by ${stackOf(error.cause)}` : "";
   return `${error.stack}${cause}`;
@@ -101,6 +115,8 @@ function usageSentence(message: string): string {
     const name = flags!.split(" ")[0]!;
     return `Expected ${expected} for ${name}, got ${JSON.stringify(value)}${hint}`;
   }
+  const missing = /^error: option '(\S+)[^']*' argument missing/.exec(message);
+  if (missing !== null) return `Expected a value for ${missing[1]}, got none.`;
   const [first, ...rest] = message.replace(/^error: /, "").split("\n");
   const hint = rest
     .join(" ")

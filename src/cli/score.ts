@@ -4,7 +4,7 @@ import { addAbortSignal, type Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import type { Command } from "commander";
 import { z } from "zod";
-import { AbortError, fromSystemError, InvalidArgumentError, MoescopeError } from "../errors.js";
+import { fromSystemError, InvalidArgumentError, MoescopeError } from "../errors.js";
 import type { LikelihoodRequest, LikelihoodResult } from "../model/likelihood.js";
 import type { Model } from "../model/model.js";
 import { type Terminal, toJson } from "./io.js";
@@ -51,12 +51,10 @@ async function score(terminal: Terminal, name: string, options: Options): Promis
     let done = 0;
     try {
       for await (const window of windows(source, options.requests)) {
-        const results = await scoreWindow(model, window, options, terminal, (inWindow) =>
+        const answers = scoreWindow(model, window, options, terminal, (inWindow) =>
           bar.update(done + inWindow, done + window.length),
         );
-        for (const [index, { logprob, tokenLogprobs, tokenIds, isGreedy }] of results.entries()) {
-          await sink.write(`${toJson({ id: window[index]!.id, logprob, tokenLogprobs, tokenIds, isGreedy })}\n`);
-        }
+        for await (const answer of answers) await sink.write(`${toJson(answer)}\n`);
         done += window.length;
       }
     } finally {
@@ -126,27 +124,49 @@ function parseLine(text: string, number: number, name: string): Line {
   return { id: (value as { id?: unknown }).id ?? null, number, request: parsed.data };
 }
 
-async function scoreWindow(
+/** Answers in order. Where one request of a window is at fault, those before it are still answered, and its line is named. */
+async function* scoreWindow(
   model: Model,
   window: readonly Line[],
   { requests: name, truncate }: Options,
   { signal }: Terminal,
   onProgress: (done: number) => void,
-): Promise<LikelihoodResult[]> {
+): AsyncGenerator<Answer> {
+  const score = (lines: readonly Line[]) =>
+    model.loglikelihood(
+      lines.map(({ request }) => request),
+      { truncate, signal, onProgress: lines.length > 1 ? onProgress : undefined },
+    );
+  let results: LikelihoodResult[] | undefined;
   try {
-    return await model.loglikelihood(
-      window.map(({ request }) => request),
-      { truncate, signal, onProgress },
-    );
+    results = await score(window);
   } catch (error) {
-    if (!(error instanceof MoescopeError) || error instanceof AbortError) throw error;
-    // The model counts the requests of its call; a person counts lines.
-    const inLines = error.message.replace(
-      /\b[Rr]equests?[ [](\d+)\]?/,
-      (_, index) => `Line ${window[Number(index)]?.number} of ${name}`,
-    );
-    throw new MoescopeError(error.code, inLines, { cause: error });
+    if (!isRequestFault(error)) throw error;
   }
+  for (const [index, line] of window.entries()) {
+    try {
+      yield answerOf(line, results?.[index] ?? (await score([line]))[0]!);
+    } catch (error) {
+      if (!isRequestFault(error)) throw error;
+      const fault = error.message.replace(/^Request 0 /, "it ");
+      throw new MoescopeError(error.code, `Line ${line.number} of ${name} cannot be scored: ${fault}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+function isRequestFault(error: unknown): error is MoescopeError {
+  return error instanceof MoescopeError && (error.code === "INVALID_ARGUMENT" || error.code === "CONTEXT_TOO_LONG");
+}
+
+/** One line of output. */
+interface Answer extends Pick<LikelihoodResult, "logprob" | "tokenLogprobs" | "tokenIds" | "isGreedy"> {
+  id: unknown;
+}
+
+function answerOf({ id }: Line, { logprob, tokenLogprobs, tokenIds, isGreedy }: LikelihoodResult): Answer {
+  return { id, logprob, tokenLogprobs, tokenIds, isGreedy };
 }
 
 async function openRequests(terminal: Terminal, path: string): Promise<Readable> {

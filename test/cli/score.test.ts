@@ -80,8 +80,9 @@ describeWithGoldens(
       loglikelihood: number;
       is_greedy: boolean;
       error?: string;
-      truncated?: boolean;
-      max_length?: number;
+      max_length: number;
+      context_ids: number[];
+      continuation_ids: number[];
     }
     const rows = linesOf(readFileSync(sharedPath("golden/lm_eval/requests_tiny.jsonl"), "utf8")) as Golden[];
     // The harness reads special tokens in text; here text stays text, and ids or messages say what is special.
