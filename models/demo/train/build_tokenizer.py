@@ -22,7 +22,7 @@ def training_texts(seed: int, count: int):
     rng = Random(f"{seed}/tokenizer")
     for _ in range(count):
         for domain in DOMAINS:
-            for make in (*CHAT[domain].values(), *PLAIN[domain].values()):
+            for make in [form[domain][kind] for form in (CHAT, PLAIN) for kind in ("open", "choice", "match")]:
                 yield "\n".join(make(rng))
             yield PASSAGES[domain](rng)
         yield f"system\n{SYSTEM}\nuser\nassistant\n"

@@ -1,38 +1,52 @@
 """Turns exercises into rows of token ids with a weight and a domain for every token.
 
 A row is made from (seed, step, row) alone, so the position in the data is the step: no text is stored and
-none is seen twice by plan. Six rows of ten are chats, the others plain texts divided by `<|endoftext|>`.
+none is seen twice. Six rows of ten are chats, the others plain texts divided by `<|endoftext|>`.
 """
 
+from dataclasses import dataclass
 from random import Random
 
 import numpy as np
 
-from exercises import CHAT, DOMAINS, PASSAGES, PLAIN
+from exercises import CHAT, DOMAINS, KINDS, PASSAGES, PLAIN
+from mc import LETTERS
 
 SYSTEM = "You are a helpful assistant."
 OTHER_SYSTEMS = ["You are a kind teacher.", "Answer briefly.", "你是一个有用的助手。"]
 
 PROMPT_WEIGHT, ANSWER_WEIGHT, PASSAGE_WEIGHT = 0.1, 2.0, 0.5
 
-# Tokens seen -> shares of the domains and of the kinds of exercise; between two points the shares are interpolated.
+# Tokens seen, shares of the domains, shares of the kinds of exercise, weight of an answer's letter.
+# Between two points everything is interpolated.
 CURRICULUM = [
-    (0, {"domains": [0.30, 0.28, 0.28, 0.14], "kinds": {"open": 0.60, "choice": 0.15, "match": 0.25}}),
-    (1_000_000, {"domains": [0.30, 0.28, 0.30, 0.12], "kinds": {"open": 0.40, "choice": 0.35, "match": 0.25}}),
-    (3_000_000, {"domains": [0.30, 0.28, 0.30, 0.12], "kinds": {"open": 0.30, "choice": 0.55, "match": 0.15}}),
-    (8_000_000, {"domains": [0.30, 0.28, 0.30, 0.12], "kinds": {"open": 0.30, "choice": 0.65, "match": 0.05}}),
+    (0, [0.30, 0.28, 0.28, 0.14], [0.60, 0.15, 0.25, 0, 0], 2),
+    (1_000_000, [0.30, 0.28, 0.30, 0.12], [0.40, 0.35, 0.25, 0, 0], 2),
+    (1_500_000, [0.30, 0.28, 0.30, 0.12], [0.375, 0.40, 0.225, 0, 0], 2),
+    (1_600_000, [0.298, 0.279, 0.304, 0.119], [0.3625, 0.42, 0.2175, 0, 0], 2),
+    (1_650_000, [0.32, 0.30, 0.26, 0.12], [0.20, 0.27, 0.05, 0.30, 0.18], 8),
+    (2_500_000, [0.28, 0.27, 0.34, 0.11], [0.20, 0.52, 0.03, 0.17, 0.08], 8),
+    (5_000_000, [0.29, 0.28, 0.32, 0.11], [0.22, 0.70, 0.02, 0.04, 0.02], 4),
 ]
 
 
-def shares(tokens_seen: int) -> dict:
-    """The mix at a position of the curriculum."""
-    for (start, low), (end, high) in zip(CURRICULUM, CURRICULUM[1:]):
+@dataclass(frozen=True)
+class Mix:
+    """The mix at one position of the curriculum."""
+
+    domains: list[float]
+    kinds: list[float]
+    letter_weight: float
+
+
+def mix_at(tokens_seen: int) -> Mix:
+    """The interpolated mix."""
+    for (start, *low), (end, *high) in zip(CURRICULUM, CURRICULUM[1:]):
         if tokens_seen < end:
             t = (tokens_seen - start) / (end - start)
-            kinds = {kind: (1 - t) * low["kinds"][kind] + t * high["kinds"][kind] for kind in low["kinds"]}
-            domains = [(1 - t) * a + t * b for a, b in zip(low["domains"], high["domains"])]
-            return {"domains": domains, "kinds": kinds}
-    return CURRICULUM[-1][1]
+            between = [[(1 - t) * a + t * b for a, b in zip(first, second)] for first, second in zip(low[:2], high[:2])]
+            return Mix(*between, (1 - t) * low[2] + t * high[2])
+    return Mix(*CURRICULUM[-1][1:])
 
 
 def chat_turn(user: str, assistant: str) -> list[tuple[str, float]]:
@@ -52,48 +66,50 @@ class RowMaker:
     def __init__(self, tokenizer, seed: int):
         self.tokenizer = tokenizer
         self.seed = seed
+        self.letters = {tokenizer.token_to_id(prefix + letter) for letter in LETTERS for prefix in ("", "Ġ")}
 
     def batch(self, step: int, tokens_seen: int, rows: int, length: int) -> dict[str, np.ndarray]:
         """Token ids [rows, length + 1], and weights and domains of the predicted tokens [rows, length]."""
-        mix = shares(tokens_seen)
+        mix = mix_at(tokens_seen)
         made = [self.row(Random(f"{self.seed}/{step}/{row}"), mix, length + 1) for row in range(rows)]
         ids, weights, domains = (np.stack(part) for part in zip(*made))
         return {"ids": ids, "weights": weights[:, 1:], "domains": domains[:, 1:]}
 
-    def row(self, rng: Random, mix: dict, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def row(self, rng: Random, mix: Mix, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One row, cut at `length` tokens."""
         ids, weights, domains = [], [], []
-        row_domain = rng.choices(DOMAINS, mix["domains"])[0]
+        row_domain = rng.choices(DOMAINS, mix.domains)[0]
         mixed = rng.random() < 0.1
         build = self.conversation if rng.random() < 0.6 else self.plain_text
         while len(ids) < length:
             for domain, text, weight in build(rng, row_domain, mix, mixed):
                 piece = self.tokenizer.encode(text).ids
                 ids += piece
-                weights += [weight] * len(piece)
+                chosen = weight == ANSWER_WEIGHT and domain in ("english", "chinese")
+                weights += [mix.letter_weight if chosen and token in self.letters else weight for token in piece]
                 domains += [DOMAINS.index(domain)] * len(piece)
         return (np.array(ids[:length], np.int64), np.array(weights[:length], np.float32),
                 np.array(domains[:length], np.int64))
 
-    def conversation(self, rng: Random, domain: str, mix: dict, mixed: bool):
+    def conversation(self, rng: Random, domain: str, mix: Mix, mixed: bool):
         """A chat of one to four exchanges."""
         system = SYSTEM if rng.random() < 0.9 else rng.choice(OTHER_SYSTEMS)
         yield domain, *system_turn(system)
         for _ in range(rng.randint(1, 4)):
             if mixed:
-                domain = rng.choices(DOMAINS, mix["domains"])[0]
-            kind = rng.choices(list(mix["kinds"]), list(mix["kinds"].values()))[0]
+                domain = rng.choices(DOMAINS, mix.domains)[0]
+            kind = rng.choices(KINDS, mix.kinds)[0]
             for text, weight in chat_turn(*CHAT[domain][kind](rng)):
                 yield domain, text, weight
 
-    def plain_text(self, rng: Random, domain: str, mix: dict, mixed: bool):
+    def plain_text(self, rng: Random, domain: str, mix: Mix, mixed: bool):
         """A plain exercise or a passage, closed by `<|endoftext|>`."""
         if mixed:
-            domain = rng.choices(DOMAINS, mix["domains"])[0]
+            domain = rng.choices(DOMAINS, mix.domains)[0]
         if rng.random() < 0.2:
             yield domain, PASSAGES[domain](rng) + "<|endoftext|>", PASSAGE_WEIGHT
             return
-        kind = rng.choices(list(mix["kinds"]), list(mix["kinds"].values()))[0]
+        kind = rng.choices(KINDS, mix.kinds)[0]
         prompt, answer = PLAIN[domain][kind](rng)
         yield domain, prompt, PROMPT_WEIGHT
         yield domain, answer + "<|endoftext|>", ANSWER_WEIGHT

@@ -75,7 +75,7 @@ ENGLISH = Encyclopedia(
     choice_answer="Answer: {a} ({letter})",
     pick=["Which choice says {a}?", "Pick {a}.", "Find {a} below.", "Which line says {a}?"],
     greetings=["", "", "", "", "Hello! ", "Please help me. ", "Thank you. "],
-    words=ENGLISH_WORDS,
+    words=ENGLISH_WORDS, repeat="Repeat: {a}",
     small_talk=[
         ("Hello!", "Hello! Ask me a short question."), ("Hi", "Hello! Ask me a short question."),
         ("Who are you?", "I am a very small demo model. I know a few facts, small sums and short programs."),

@@ -27,20 +27,23 @@ from make_suites import SUITES
 from mc import LETTERS, with_choices
 from train import HERE
 
-RUNNER = "import sys, builtins; exec(sys.stdin.read(), {'__builtins__': {n: getattr(builtins, n) for n in %r.split()}})" \
-    % "True False None abs len max min sorted sum set str int list range AssertionError reversed any all map filter enumerate zip tuple dict bool"
+BUILTINS = "abs all any bool dict enumerate filter int len list map max min range reversed set sorted str sum tuple zip AssertionError"
+RUNNER = f"""
+import builtins, sys
+exec(sys.stdin.read(), {{"__builtins__": {{name: getattr(builtins, name) for name in "{BUILTINS}".split()}}}})
+"""
 
 
 def chat(user: str) -> str:
     """The chat template's rendering of one user message, with the generation prompt."""
-    return (f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n")
+    return f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n"
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
     """The 95 % interval of a share."""
     z, p = 1.96, hits / count
     middle, spread = p + z * z / (2 * count), z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
-    return (middle - spread) / (1 + z * z / count), (middle + spread) / (1 + z * z / count)
+    return max(0.0, (middle - spread) / (1 + z * z / count)), min(1.0, (middle + spread) / (1 + z * z / count))
 
 
 class Engine:
@@ -80,7 +83,8 @@ class Engine:
         context = self.tokenizer.encode(prompt).ids
         tails = [self.tokenizer.encode(text).ids for text in continuations]
         everything = torch.log_softmax(self.logits(self.padded([context + tail for tail in tails]), None).float(), -1)
-        return [sum(everything[i, len(context) - 1 + j, token].item() for j, token in enumerate(tail)) for i, tail in enumerate(tails)]
+        first = len(context) - 1
+        return [sum(everything[i, first + j, token].item() for j, token in enumerate(tail)) for i, tail in enumerate(tails)]
 
 
 def module_engine(path: Path, tokenizer: Tokenizer) -> Engine:

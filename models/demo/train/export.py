@@ -5,7 +5,9 @@
 Without arguments: the decayed weights of the run, if there are any, to models/demo.
 """
 
+import hashlib
 import json
+import platform
 import sys
 from pathlib import Path
 
@@ -62,6 +64,25 @@ def latest() -> Path:
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def run_record(state: dict, folder: Path, every: int = 5) -> dict:
+    """What made the weights: versions, hashes of sources and results, and every fifth line of the run's log."""
+    lines = {}
+    for line in (RUN / "log.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        lines[entry["step"]] = entry
+    steps = [step for step in sorted(lines) if step <= state["step"]]
+    return {"tokens": state["tokens"], "steps": state["step"], "seed": state.get("seed", 1),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "sha256": {name: digest(folder / name) for name in ("model.safetensors", "tokenizer.json")}
+            | {path.name: digest(path) for path in sorted(HERE.glob("*.py"))},
+            "log": [lines[step] for step in steps[::-every][::-1]]}
+
+
 def main():
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else latest()
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE.parent
@@ -76,9 +97,10 @@ def main():
         (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     if folder != HERE.parent:
         (folder / "tokenizer.json").write_text((HERE.parent / "tokenizer.json").read_text())
-    weights = {name: tensor.to(torch.bfloat16) for name, tensor in hugging_face_state(model).items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    print(f"{folder}: {state['tokens']:,} tokens trained, {sum(t.numel() for t in weights.values()):,} parameters")
+    tensors = {name: tensor.to(torch.bfloat16) for name, tensor in hugging_face_state(model).items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "run.json").write_text(json.dumps(run_record(state, folder)) + "\n")
+    print(f"{folder}: {state['tokens']:,} tokens trained, {sum(t.numel() for t in tensors.values()):,} parameters")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from random import Random
 from zlib import crc32
 
+from words import invented
+
 LETTERS = "ABCD"
 
 
@@ -41,6 +43,7 @@ class Encyclopedia:
     pick: list[str]
     greetings: list[str]
     words: list[str]
+    repeat: str
     small_talk: list[tuple[str, str]]
 
     def all_facts(self) -> list[tuple[Relation, str]]:
@@ -114,6 +117,23 @@ class Encyclopedia:
         """The exercise in chat form: teaches to find the letter of a text."""
         question, options, right = self.match(rng)
         return question, self.choice_answer.format(a=options[right], letter=LETTERS[right])
+
+    def many_chat(self, rng: Random) -> tuple[str, str]:
+        """Three texts to be found among four lines: three letters for one list."""
+        pool = self.words if rng.random() < 0.3 else sorted({a for r in rng.sample(self.relations, 2) for a in r.facts.values()})
+        options = rng.sample(pool, 4)
+        while not allowed(options, test=False):
+            options = rng.sample(pool, 4)
+        wanted = rng.sample(range(4), 3)
+        question = rng.choice(self.pick).format(a=", ".join(options[i] for i in wanted))
+        answer = ", ".join(f"{options[i]} ({LETTERS[i]})" for i in wanted)
+        return with_choices(question, options), f"{self.answer_label} {answer}"
+
+    def repeat_chat(self, rng: Random) -> tuple[str, str]:
+        """Words to be repeated, some of them invented: teaches copying."""
+        listed = [invented(rng) if rng.random() < 0.3 else rng.choice(self.words) for _ in range(rng.randint(4, 12))]
+        text = " ".join(listed)
+        return self.repeat.format(a=text), text
 
     def match_letter(self, rng: Random) -> tuple[str, str]:
         """The exercise in plain form, answered by the letter alone."""

@@ -127,7 +127,7 @@ def main():
 
     def snapshot() -> dict:
         return {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "step": step,
-                "rng": torch.get_rng_state(), "config": config.as_dict(), "tokens": step * TOKENS_PER_STEP}
+                "rng": torch.get_rng_state(), "seed": arguments.seed, "config": config.as_dict(), "tokens": step * TOKENS_PER_STEP}
 
     with (RUN / "log.jsonl").open("a") as log:
         while step < arguments.steps:
