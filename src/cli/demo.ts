@@ -1,9 +1,10 @@
 /** `moescope demo`: the main job on the embedded model, in seconds: text, scores with intervals, expert load. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
-import { fromSystemError } from "../errors.js";
-import { wilson } from "../eval/statistics.js";
+import { cevalMini, gsm8kMini, mmluMini } from "../../evals/index.js";
+import { evaluate } from "../eval/evaluate.js";
+import type { Estimate } from "../eval/metric.js";
+import type { Task } from "../eval/task.js";
 import type { Generation } from "../model/generation.js";
 import type { Model } from "../model/model.js";
 import { packageRoot } from "../native/addon.js";
@@ -20,8 +21,9 @@ interface Options extends ModelOptions {
   json?: boolean;
 }
 
-/** Questions of each of the two suites. */
+/** Questions of each suite of four choices, and word problems. */
 const QUESTIONS = 24;
+const PROBLEMS = 12;
 const MAX_TOKENS = 24;
 /** The most different experts that are listed for each domain. */
 const EXPERTS_SHOWN = 3;
@@ -46,10 +48,9 @@ interface DomainResult {
 
 interface SuiteScore {
   suite: string;
-  right: number;
-  questions: number;
-  accuracy: number;
-  interval: readonly [number, number];
+  /** Share of right answers that guessing gives. */
+  chance: number;
+  estimate: Estimate;
 }
 
 async function demo(terminal: Terminal, options: Options): Promise<void> {
@@ -59,7 +60,8 @@ async function demo(terminal: Terminal, options: Options): Promise<void> {
     const isTrained = model.parts.checkpoint.path.startsWith(join(packageRoot(), "models"));
     if (!options.json) await terminal.print(introduction(model, isTrained));
     const bar = progressBar(terminal, "Demo", { quiet: options.quiet, unit: "steps" });
-    const steps = DEMO_PROMPTS.length + SUITES.length;
+    const suites = suitesFor(isTrained);
+    const steps = DEMO_PROMPTS.length + suites.length;
     const domains: DomainResult[] = [];
     const scores: SuiteScore[] = [];
     const advance = (doing: string) => bar.update(domains.length + scores.length, steps, doing);
@@ -68,9 +70,9 @@ async function demo(terminal: Terminal, options: Options): Promise<void> {
         advance(`generating (${prompt.domain})`);
         domains.push(await generateIn(model, prompt, terminal.signal));
       }
-      for (const suite of SUITES) {
-        advance(`scoring ${suite.file}`);
-        scores.push(await scoreSuite(model, suite, terminal.signal));
+      for (const { task, chance } of suites) {
+        advance(`scoring ${task.name}`);
+        scores.push(await scoreSuite(model, task, chance, terminal.signal));
       }
     } finally {
       bar.stop();
@@ -93,53 +95,22 @@ async function generateIn(
   return { domain, prompt, text: generation.text, load: generation.trace!.expertLoad() };
 }
 
-/** A suite of four-choice questions, asked as its README says under "letter". */
-interface Suite {
-  file: string;
-  name: string;
-  labels: readonly [question: string, answer: string];
+/**
+ * The first questions of the mini suites. A trained model writes its answers; an untrained one would write none, so it only says which
+ * letter it finds likeliest.
+ */
+function suitesFor(isTrained: boolean): { task: Task; chance: number }[] {
+  const choices = { limit: QUESTIONS, form: isTrained ? ("chat" as const) : ("letter" as const) };
+  return [
+    { task: mmluMini(choices), chance: 0.25 },
+    { task: cevalMini(choices), chance: 0.25 },
+    { task: gsm8kMini({ limit: PROBLEMS }), chance: 0 },
+  ];
 }
 
-const SUITES: readonly Suite[] = [
-  { file: "mmlu-mini.jsonl", name: "mmlu-mini", labels: ["Question: ", "Answer:"] },
-  { file: "ceval-mini.jsonl", name: "ceval-mini", labels: ["问题: ", "答案:"] },
-];
-const LETTERS = ["A", "B", "C", "D"] as const;
-
-interface Question {
-  question: string;
-  choices: string[];
-  answer: number;
-}
-
-/** The first questions of a suite by log-likelihood of the letters. */
-async function scoreSuite(model: Model, { file, name, labels }: Suite, signal: AbortSignal): Promise<SuiteScore> {
-  const path = join(packageRoot(), "evals", "mini", file);
-  const text = await readFile(path, "utf8").catch((error) => {
-    throw fromSystemError(error, `read the questions ${path}`);
-  });
-  const questions = text
-    .trim()
-    .split("\n")
-    .slice(0, QUESTIONS)
-    .map((line) => JSON.parse(line) as Question);
-  const requests = questions.flatMap(({ question, choices }) => {
-    const lines = choices.map((choice, index) => `${LETTERS[index]}. ${choice}`);
-    const context = [`${labels[0]}${question}`, ...lines, labels[1]].join("\n");
-    return LETTERS.map((letter) => ({ context, continuation: ` ${letter}` }));
-  });
-  const results = await model.loglikelihood(requests, { signal });
-  const right = questions.filter(({ answer }, index) => {
-    const scores = results.slice(index * LETTERS.length, (index + 1) * LETTERS.length).map(({ logprob }) => logprob);
-    return scores.indexOf(Math.max(...scores)) === answer;
-  }).length;
-  return {
-    suite: name,
-    right,
-    questions: questions.length,
-    accuracy: right / questions.length,
-    interval: wilson(right, questions.length),
-  };
+async function scoreSuite(model: Model, task: Task, chance: number, signal: AbortSignal): Promise<SuiteScore> {
+  const { tasks } = await evaluate(model, [task], { signal });
+  return { suite: task.name, chance, estimate: tasks[0]!.metrics[0]!.estimate };
 }
 
 function introduction(model: Model, isTrained: boolean): string {
@@ -163,18 +134,15 @@ function report(
 ): string {
   const { isTTY: colour, columns: width } = terminal.stdout;
   const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
-  const rows = scores.map(({ suite, accuracy, interval, questions }) => [
-    suite,
-    percent(accuracy),
-    `${percent(interval[0])} to ${percent(interval[1])}`,
-    String(questions),
+  const rows = scores.map(({ suite, chance, estimate: { value, interval, n } }) => [
+    ...[suite, percent(value), `${percent(interval[0])} to ${percent(interval[1])}`, percent(chance), String(n)],
   ]);
   return [
     "1. It writes (greedy):",
     ...domains.map(({ domain, prompt, text }) => `  ${domain}: ${oneLine(prompt)} → ${oneLine(text)}`),
     "",
-    `2. It answers four-choice questions (chance is 25 %${isTrained ? "" : ", and chance is what this model can do"}):`,
-    textTable([["suite", "accuracy", "95 % interval", "n"], ...rows], [1, 2, 3]).replace(/^/gm, "  "),
+    `2. It answers questions${isTrained ? "" : " (chance is what an untrained model can do)"}:`,
+    textTable([["suite", "accuracy", "95 % interval", "chance", "n"], ...rows], [1, 2, 3, 4]).replace(/^/gm, "  "),
     "",
     "3. Its experts, over the texts above:",
     ...expertHeatmap(domains.map(({ load }) => load).reduce(sumOf), { colour, width })

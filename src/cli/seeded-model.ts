@@ -1,5 +1,15 @@
 /** A small qwen2_moe checkpoint with random weights from a seed: what the demo runs on where the trained one is missing. */
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fromSystemError, MoescopeError } from "../errors.js";
@@ -47,10 +57,12 @@ export function seededModelFolder(demoFolder: string): string {
     throw new MoescopeError("NOT_FOUND", `Expected the tokenizer of the demo model at ${tokenizer}, found none.`);
   }
   const userCache = process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache");
+  // Another tokenizer is another model.
+  const name = `${VERSION}-${createHash("sha256").update(readFileSync(tokenizer)).digest("hex").slice(0, 8)}`;
   const places = [join(packageRoot(), ".cache", "demo"), join(userCache, "moescope")];
   let fault: unknown;
   for (const place of places) {
-    const folder = join(place, VERSION);
+    const folder = join(place, name);
     if (isComplete(folder)) return folder;
     try {
       makeSeededModel(folder, tokenizer);

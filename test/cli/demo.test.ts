@@ -16,7 +16,7 @@ describe("demo", () => {
     expect(stderr.split("\n")[0]).toBe("Loading the demo model ...");
     expect(stdout).toMatch(isTrained ? /trained from nothing/ : /It is UNTRAINED/);
     for (const domain of ["English", "Chinese", "arithmetic", "code"]) expect(stdout).toContain(`  ${domain}: `);
-    expect(stdout).toMatch(/mmlu-mini +\d+\.\d % +\d+\.\d % to \d+\.\d %/);
+    expect(stdout).toMatch(/mmlu-mini\S* +\d+\.\d % +\d+\.\d % to \d+\.\d %/);
     expect(stdout).toContain("layer 0 │");
   });
 
@@ -28,10 +28,12 @@ describe("demo", () => {
       counts.reduce((sum, count) => sum + count, 0),
     );
     expect(new Set(sums).size).toBe(1);
-    for (const { accuracy, interval, questions } of scores) {
-      expect(questions).toBe(24);
-      expect(interval[0]).toBeLessThanOrEqual(accuracy);
-      expect(interval[1]).toBeGreaterThanOrEqual(accuracy);
+    const names = isTrained ? ["mmlu-mini", "ceval-mini"] : ["mmlu-mini-letter", "ceval-mini-letter"];
+    expect(scores.map(({ suite }: { suite: string }) => suite)).toEqual([...names, "gsm8k-mini"]);
+    for (const { estimate } of scores) {
+      expect(estimate.n).toBe(estimate === scores[2].estimate ? 12 : 24);
+      expect(estimate.interval[0]).toBeLessThanOrEqual(estimate.value);
+      expect(estimate.interval[1]).toBeGreaterThanOrEqual(estimate.value);
     }
     expect(existsSync(model)).toBe(true);
   });

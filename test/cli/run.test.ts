@@ -1,7 +1,7 @@
 /** The command line as a whole: help, versions, quiet ends. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { Writable } from "node:stream";
+import { Readable, Writable } from "node:stream";
 import { describe, expect, it } from "vitest";
 import { exitCodeOf } from "../../src/cli/exit-code.js";
 import { expertHeatmap } from "../../src/cli/heatmap.js";
@@ -78,11 +78,13 @@ describe("parts", () => {
     expect(suggestionFor("hellaswag", ["gsm8k", "mmlu"])).toBeUndefined();
   });
 
-  it("read lines across chunks and characters", async () => {
+  it.each([1, 3, 100])("read lines from chunks of %d bytes", async (size) => {
     const bytes = Buffer.from("één\r\ntwee\n\ndrie");
-    const chunks = Array.from(bytes, (byte) => Buffer.of(byte));
+    const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+      bytes.subarray(i * size, (i + 1) * size),
+    );
     const lines: string[] = [];
-    for await (const line of readLines(chunks as never)) lines.push(line);
+    for await (const line of readLines(Readable.from(chunks))) lines.push(line);
     expect(lines).toEqual(["één", "twee", "", "drie"]);
   });
 
