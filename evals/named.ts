@@ -1,6 +1,7 @@
 import { invalidArgument, type PromptForm, type Selection, type Task, type Track } from "../src/index.js";
 import { type CevalSplit, ceval } from "./ceval.js";
 import { GSM8K_VARIANTS, gsm8k } from "./gsm8k.js";
+import { humaneval } from "./humaneval.js";
 import { cevalMini, gsm8kMini, MINI_FORMS, type MiniForm, type MiniOptions, mmluMini } from "./mini.js";
 import { mmlu } from "./mmlu.js";
 
@@ -13,6 +14,8 @@ export interface NamedTaskOptions extends Selection {
   fewshotSeed?: number;
   form?: PromptForm;
   maxTokens?: number;
+  /** Run programs that the model wrote without isolation. */
+  unsafeCode?: boolean;
 }
 
 /** A benchmark with its variants in each track; asked for by name alone, it gives the tasks that `usual` lists. */
@@ -33,6 +36,11 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     // What Qwen ran is not known, so all three candidates are run and printed.
     usual: { ref: ["standard"], qwen: GSM8K_VARIANTS.qwen },
     task: (options, variant) => gsm8k({ ...options, variant: variant as (typeof GSM8K_VARIANTS)["ref"][number] }),
+  },
+  humaneval: {
+    variants: { ref: [""], qwen: [""] },
+    usual: { ref: [""], qwen: [""] },
+    task: (options) => humaneval(options),
   },
   ceval: {
     variants: { ref: ["val", "test"], qwen: ["val", "test"] },

@@ -70,6 +70,7 @@ export {
   type TraceLevel,
 } from "./eval/language-model.js";
 export { type Estimate, type MetricRow, metricRows } from "./eval/metric.js";
+export { type Attempt, programEnvironment, scorePrograms } from "./eval/program-scores.js";
 export type { Progress } from "./eval/progress.js";
 export { findAll, pythonFloat, pythonInt, pythonRegex, pythonStrip } from "./eval/python-text.js";
 export { generatedText, greedyChoice } from "./eval/responses.js";
@@ -78,6 +79,18 @@ export type { RowResponse, SampleRow } from "./eval/row.js";
 export type { RunIdentity } from "./eval/run.js";
 export { RUN_FORMAT_VERSION, type RunFile, readRunFile } from "./eval/run-folder.js";
 export { readRows } from "./eval/run-rows.js";
+export type { SandboxOptions } from "./eval/sandbox/pooled-sandbox.js";
+export { openSandbox, SANDBOX_NAMES, type SandboxName } from "./eval/sandbox/registry.js";
+export {
+  PROGRAM_LIMITS,
+  type Program,
+  type ProgramLimits,
+  type ProgramResult,
+  type ProgramVerdict,
+  type RunProgramOptions,
+  type Sandbox,
+  type SandboxStatus,
+} from "./eval/sandbox/sandbox.js";
 export { readRun } from "./eval/saved-run.js";
 export { type Script, scriptedModel } from "./eval/scripted-model.js";
 export { type Selection, selectSamples } from "./eval/select.js";

@@ -25,6 +25,8 @@ export interface GoldenItem {
   text: string;
   filters: { name: string; filtered: string; metrics: { exact_match: number } }[];
   fewshot_rows: number[];
+  program: string;
+  passed: boolean;
 }
 
 export function readRun(name: string): { run: GoldenRun; items: GoldenItem[] } {
