@@ -54,7 +54,7 @@ export function registerEval(program: Command, terminal: Terminal): void {
     .option("--intervene <file|json>", 'changes to routing, e.g. \'{"kind":"mask","layers":[3],"experts":[5]}\'')
     .option(
       "--trace <level>",
-      "record routes in the run folder: counts, topk, logits",
+      "routes: topk or logits go into the run folder, counts are only printed",
       oneOf("counts", "topk", "logits"),
     )
     .option("--leaves", "also print every subject")
