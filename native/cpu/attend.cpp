@@ -95,65 +95,84 @@ void CpuBackend::rope_and_cache(int layer, const Batch& batch) {
   });
 }
 
-// Each item: up to kQueryRows rows of one run and one key/value head, with all query heads of its group.
-void CpuBackend::attention(int layer, const Batch& batch) {
-  struct Item {
-    const BatchRun* run;
-    int first, count;  // rows within the run
-    int kv_head;
-  };
-  std::vector<Item> items;
+namespace {
+
+// Up to kQueryRows rows of one run, with all query heads that share one key/value head.
+struct AttentionItem {
+  const BatchRun* run;
+  int first, count;  // rows within the run
+  int kv_head;
+};
+
+std::vector<AttentionItem> attention_items(const Batch& batch, int num_key_value_heads) {
+  std::vector<AttentionItem> items;
   for (const BatchRun& run : batch.runs) {
     for (int first = 0; first < run.num_rows; first += kQueryRows) {
-      for (int kv_head = 0; kv_head < config_.num_key_value_heads; ++kv_head) {
+      for (int kv_head = 0; kv_head < num_key_value_heads; ++kv_head) {
         items.push_back({&run, first, std::min(kQueryRows, run.num_rows - first), kv_head});
       }
     }
   }
+  return items;
+}
+
+}  // namespace
+
+void CpuBackend::attention(int layer, const Batch& batch) {
+  const std::vector<AttentionItem> items = attention_items(batch, config_.num_key_value_heads);
   const int head_dim = config_.head_dim;
   const int group = config_.num_attention_heads / config_.num_key_value_heads;
   const int64_t tile_size = static_cast<int64_t>(head_dim) * kTilePositions;
 
   pool_.parallel_for(static_cast<int64_t>(items.size()), [&](int64_t index, int thread) {
-    const Item& item = items[index];
+    const AttentionItem& item = items[index];
     const KvCache& cache = *batch.cache;
     const int64_t first_position = item.run->first_position + item.first;
-    const int64_t first_row = item.run->first_row + item.first;
     const int64_t last_tile = (first_position + item.count - 1) / kTilePositions;
-    std::vector<float> max_score(item.count * group), sum(item.count * group), tile_out(head_dim);
+    const int num_queries = item.count * group;  // rows outermost
+    std::vector<const float*> q(num_queries);
+    std::vector<float*> out(num_queries), tile_out(num_queries);
+    std::vector<float> max_score(num_queries), sum(num_queries), tile_max(num_queries), tile_sum(num_queries);
+    std::vector<int> num_keys(num_queries);
     Scratch& room = scratch_[thread];
-    if (room.size() < static_cast<size_t>(2 * tile_size)) room.resize(2 * tile_size);
+    if (room.size() < static_cast<size_t>(2 * tile_size + num_queries * head_dim)) {
+      room.resize(2 * tile_size + num_queries * head_dim);
+    }
+    for (int query = 0; query < num_queries; ++query) {
+      const int64_t row = item.run->first_row + item.first + query / group;
+      const int64_t head = static_cast<int64_t>(item.kv_head) * group + query % group;
+      q[query] = &q_[row * config_.q_size() + head * head_dim];
+      out[query] = &context_[row * config_.q_size() + head * head_dim];
+      tile_out[query] = room.data() + 2 * tile_size + static_cast<int64_t>(query) * head_dim;
+    }
 
     for (int64_t tile = 0; tile <= last_tile; ++tile) {
       const std::byte* page = cache.page(item.run->sequence, layer, tile);
       const float* keys = read_cache(cache.type(), page + cache.key_offset(item.kv_head), tile_size, room.data());
       const float* values =
           read_cache(cache.type(), page + cache.value_offset(item.kv_head), tile_size, room.data() + tile_size);
-      for (int row = 0; row < item.count; ++row) {
-        const int64_t keys_before_end = first_position + row + 1 - tile * kTilePositions;
-        if (keys_before_end <= 0) continue;
-        const int num_keys = static_cast<int>(std::min<int64_t>(keys_before_end, kTilePositions));
-        for (int member = 0; member < group; ++member) {
-          const int64_t head = static_cast<int64_t>(item.kv_head) * group + member;
-          const int64_t place = (first_row + row) * config_.q_size() + head * head_dim;
-          const int state = row * group + member;
-          float* out = &context_[place];
-          if (tile == 0) {
-            kernels_.attend_tile(&q_[place], keys, values, head_dim, num_keys, &max_score[state], &sum[state], out);
-            continue;
-          }
-          float tile_max, tile_sum;
-          kernels_.attend_tile(&q_[place], keys, values, head_dim, num_keys, &tile_max, &tile_sum, tile_out.data());
-          kernels_.merge_tile(tile_max, tile_sum, tile_out.data(), head_dim, &max_score[state], &sum[state], out);
-        }
+      // Rows before the tile see none of it: the rows that see it are the last ones.
+      const int64_t tile_start = tile * kTilePositions;
+      const int from = static_cast<int>(std::max<int64_t>(0, tile_start - first_position)) * group;
+      for (int query = from; query < num_queries; ++query) {
+        const int64_t position = first_position + query / group;
+        num_keys[query] = static_cast<int>(std::min<int64_t>(position + 1 - tile_start, kTilePositions));
+      }
+      const int count = num_queries - from;
+      if (tile == 0) {
+        kernels_.attend_tile(count, &q[from], keys, values, head_dim, &num_keys[from], &max_score[from], &sum[from],
+                             &out[from]);
+        continue;
+      }
+      kernels_.attend_tile(count, &q[from], keys, values, head_dim, &num_keys[from], &tile_max[from], &tile_sum[from],
+                           &tile_out[from]);
+      for (int query = from; query < num_queries; ++query) {
+        kernels_.merge_tile(tile_max[query], tile_sum[query], tile_out[query], head_dim, &max_score[query], &sum[query],
+                            out[query]);
       }
     }
-    for (int row = 0; row < item.count; ++row) {
-      for (int member = 0; member < group; ++member) {
-        const int64_t head = static_cast<int64_t>(item.kv_head) * group + member;
-        float* out = &context_[(first_row + row) * config_.q_size() + head * head_dim];
-        for (int d = 0; d < head_dim; ++d) out[d] /= sum[row * group + member];
-      }
+    for (int query = 0; query < num_queries; ++query) {
+      for (int d = 0; d < head_dim; ++d) out[query][d] /= sum[query];
     }
   });
 }

@@ -21,8 +21,10 @@ Tile attend(const Kernels& kernels, const std::vector<float>& q, const std::vect
             const std::vector<float>& v, int num_keys) {
   Tile tile;
   tile.out.resize(q.size());
-  kernels.attend_tile(q.data(), kt.data(), v.data(), static_cast<int>(q.size()), num_keys, &tile.max_score, &tile.sum,
-                      tile.out.data());
+  const float* query = q.data();
+  float* out = tile.out.data();
+  kernels.attend_tile(1, &query, kt.data(), v.data(), static_cast<int>(q.size()), &num_keys, &tile.max_score, &tile.sum,
+                      &out);
   return tile;
 }
 
@@ -75,6 +77,39 @@ CASE("a tile of attention has the same bits everywhere, near a reference in doub
         const Tile tile = attend(*kernels, q, kt, v, num_keys);
         if (tile.max_score != expected.max_score || !same(tile.sum, expected.sum) || !same(tile.out, expected.out)) {
           report(__FILE__, __LINE__, kernels->name, ": head_dim ", head_dim, ", ", num_keys, " keys");
+        }
+      }
+    }
+  }
+}
+
+CASE("queries that meet a tile together get the bits that each gets alone, whatever keys the others see") {
+  Random random(57);
+  for (int head_dim : {2, 16, 20, 64, 80, 128, 144}) {
+    const std::vector<float> kt = random_floats(head_dim * kTilePositions, random, 2);
+    const std::vector<float> v = random_floats(kTilePositions * head_dim, random);
+    for (int num_queries = 1; num_queries <= 11; ++num_queries) {
+      std::vector<std::vector<float>> q, out(num_queries, std::vector<float>(head_dim));
+      std::vector<const float*> q_pointers;
+      std::vector<float*> out_pointers;
+      std::vector<int> num_keys;
+      for (int query = 0; query < num_queries; ++query) {
+        q.push_back(random_floats(head_dim, random));
+        num_keys.push_back(1 + static_cast<int>(random.below(kTilePositions)));
+      }
+      for (int query = 0; query < num_queries; ++query) {
+        q_pointers.push_back(q[query].data());
+        out_pointers.push_back(out[query].data());
+      }
+      std::vector<float> max_score(num_queries), sum(num_queries);
+      for (const Kernels* kernels : variants()) {
+        kernels->attend_tile(num_queries, q_pointers.data(), kt.data(), v.data(), head_dim, num_keys.data(),
+                             max_score.data(), sum.data(), out_pointers.data());
+        for (int query = 0; query < num_queries; ++query) {
+          const Tile alone = attend(*kernels, q[query], kt, v, num_keys[query]);
+          CHECK_EQ(max_score[query], alone.max_score);
+          CHECK(same(sum[query], alone.sum));
+          CHECK(same(out[query], alone.out));
         }
       }
     }

@@ -18,14 +18,16 @@ struct Kernels {
               float* y,  // (num_x, num_w), rows y_stride apart
               int64_t y_stride);
 
-  // One tile of keys for one query: scores, their maximum, the sum of exp(score - maximum), and the weighted values.
-  void (*attend_tile)(const float* q,   // (head_dim), scaled by 1/sqrt(head_dim)
-                      const float* kt,  // (head_dim, 64), keys transposed
-                      const float* v,   // (64, head_dim)
+  // One tile of keys for each of several queries: scores, their maximum, the sum of exp(score - maximum), and the weighted values.
+  void (*attend_tile)(int num_queries,
+                      const float* const* q,  // each (head_dim), scaled by 1/sqrt(head_dim)
+                      const float* kt,        // (head_dim, 64), keys transposed
+                      const float* v,         // (64, head_dim)
                       int head_dim,
-                      int num_keys,  // 1 to 64 valid keys
-                      float* max_score, float* sum,
-                      float* out);  // (head_dim)
+                      const int* num_keys,    // valid keys of each query, 1 to 64
+                      float* max_score,       // (num_queries)
+                      float* sum,             // (num_queries)
+                      float* const* out);     // each (head_dim)
 
   // Merges a tile into the running result (Milakov and Gimelshein 2018): out, max_score and sum are rescaled and added to.
   void (*merge_tile)(float tile_max, float tile_sum, const float* tile_out, int head_dim, float* max_score, float* sum,

@@ -5,6 +5,8 @@ namespace moescope {
 namespace {
 constexpr int kDotRows = 4;  // rows x columns whose sums fit the registers
 constexpr int kDotColumns = 4;
+constexpr int kQueries = 4;  // queries x vectors of values, likewise
+constexpr int kValueVectors = 4;
 }  // namespace
 }  // namespace moescope
 

@@ -83,52 +83,104 @@ void dot(const float* x, int64_t x_stride, int num_x, const float* w, int64_t w_
     dot_rows<1>(x + m * x_stride, x_stride, w, w_stride, num_w, length, y + m * y_stride, y_stride);
 }
 
-void attend_tile(const float* q, const float* kt, const float* v, int head_dim, int num_keys, float* max_score,
-                 float* sum, float* out) {
-  constexpr int kVectors = kTilePositions / 16;
-  F32x16 scores[kVectors];
-  for (F32x16& vector : scores) vector = F32x16::zero();
+constexpr int kTileVectors = kTilePositions / 16;
+
+// scores[n][key] = q[n] . key, one vector of keys at a time against one element of each query.
+template <int Q>
+void score_keys(const float* const* q, const float* kt, int head_dim, float (*scores)[kTilePositions]) {
+  F32x16 sums[Q][kTileVectors];
+  for (int n = 0; n < Q; ++n) {
+    for (int part = 0; part < kTileVectors; ++part) sums[n][part] = F32x16::zero();
+  }
   for (int d = 0; d < head_dim; ++d) {
-    const F32x16 element = F32x16::broadcast(q[d]);
-    for (int part = 0; part < kVectors; ++part) {
-      scores[part] = fma(element, F32x16::load(kt + d * kTilePositions + 16 * part), scores[part]);
+    F32x16 keys[kTileVectors];
+    for (int part = 0; part < kTileVectors; ++part) keys[part] = F32x16::load(kt + d * kTilePositions + 16 * part);
+    for (int n = 0; n < Q; ++n) {
+      const F32x16 element = F32x16::broadcast(q[n][d]);
+      for (int part = 0; part < kTileVectors; ++part) sums[n][part] = fma(element, keys[part], sums[n][part]);
     }
   }
-  float weights[kTilePositions];
-  for (int part = 0; part < kVectors; ++part) scores[part].store(weights + 16 * part);
-  for (int key = num_keys; key < kTilePositions; ++key) weights[key] = -std::numeric_limits<float>::infinity();
+  for (int n = 0; n < Q; ++n) {
+    for (int part = 0; part < kTileVectors; ++part) sums[n][part].store(scores[n] + 16 * part);
+  }
+}
 
-  F32x16 largest = F32x16::load(weights);
-  for (int part = 1; part < kVectors; ++part) largest = max(largest, F32x16::load(weights + 16 * part));
+// Scores to exp(score - maximum), 0 for missing keys; gives the maximum and the sum of the weights.
+void weigh_keys(int num_keys, float* scores, float* max_score, float* sum) {
+  for (int key = num_keys; key < kTilePositions; ++key) scores[key] = -std::numeric_limits<float>::infinity();
+  F32x16 largest = F32x16::load(scores);
+  for (int part = 1; part < kTileVectors; ++part) largest = max(largest, F32x16::load(scores + 16 * part));
   *max_score = largest.max();
-  F32x16 sums[kVectors];
-  for (int part = 0; part < kVectors; ++part) {
-    sums[part] = exp(F32x16::load(weights + 16 * part) - F32x16::broadcast(*max_score));
-    sums[part].store(weights + 16 * part);
+  for (int part = 0; part < kTileVectors; ++part) {
+    exp(F32x16::load(scores + 16 * part) - F32x16::broadcast(*max_score)).store(scores + 16 * part);
   }
   // exp() gives a tiny number, not 0, for the missing keys.
-  for (int key = num_keys; key < kTilePositions; ++key) weights[key] = 0;
-  for (int part = 0; part < kVectors; ++part) sums[part] = F32x16::load(weights + 16 * part);
+  for (int key = num_keys; key < kTilePositions; ++key) scores[key] = 0;
+  F32x16 sums[kTileVectors];
+  for (int part = 0; part < kTileVectors; ++part) sums[part] = F32x16::load(scores + 16 * part);
   *sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum();
+}
 
-  constexpr int kBlock = 128;  // columns whose sums stay in registers
-  for (int start = 0; start < head_dim; start += kBlock) {
-    const int columns = head_dim - start < kBlock ? head_dim - start : kBlock;
-    const int whole = columns / 16;
-    F32x16 outputs[kBlock / 16];
-    for (int part = 0; part < whole; ++part) outputs[part] = F32x16::zero();
-    F32x16 tail = F32x16::zero();
-    for (int key = 0; key < num_keys; ++key) {
-      const F32x16 weight = F32x16::broadcast(weights[key]);
-      const float* row = v + static_cast<int64_t>(key) * head_dim + start;
-      for (int part = 0; part < whole; ++part) {
-        outputs[part] = fma(weight, F32x16::load(row + 16 * part), outputs[part]);
-      }
-      if (columns % 16 != 0) tail = fma(weight, F32x16::load_first(row + 16 * whole, columns % 16), tail);
-    }
-    for (int part = 0; part < whole; ++part) outputs[part].store(out + start + 16 * part);
-    if (columns % 16 != 0) tail.store_first(out + start + 16 * whole, columns % 16);
+// out[n][16 * P columns] = sum over keys in ascending order of weight * value; a query's keys end at num_keys[n].
+template <int Q, int P>
+void sum_values(const float (*weights)[kTilePositions], const float* v, int head_dim, const int* num_keys,
+                float* const* out, int start) {
+  F32x16 sums[Q][P];
+  for (int n = 0; n < Q; ++n) {
+    for (int part = 0; part < P; ++part) sums[n][part] = F32x16::zero();
   }
+  int common = num_keys[0];
+  for (int n = 1; n < Q; ++n) common = num_keys[n] < common ? num_keys[n] : common;
+  for (int key = 0; key < common; ++key) {
+    const float* row = v + static_cast<int64_t>(key) * head_dim + start;
+    for (int part = 0; part < P; ++part) {
+      const F32x16 values = F32x16::load(row + 16 * part);
+      for (int n = 0; n < Q; ++n) sums[n][part] = fma(F32x16::broadcast(weights[n][key]), values, sums[n][part]);
+    }
+  }
+  for (int n = 0; n < Q; ++n) {
+    for (int key = common; key < num_keys[n]; ++key) {
+      const float* row = v + static_cast<int64_t>(key) * head_dim + start;
+      const F32x16 weight = F32x16::broadcast(weights[n][key]);
+      for (int part = 0; part < P; ++part) sums[n][part] = fma(weight, F32x16::load(row + 16 * part), sums[n][part]);
+    }
+    for (int part = 0; part < P; ++part) sums[n][part].store(out[n] + start + 16 * part);
+  }
+}
+
+// The last columns, fewer than 16.
+void sum_last_values(const float* weights, const float* v, int head_dim, int num_keys, float* out, int start) {
+  F32x16 sum = F32x16::zero();
+  for (int key = 0; key < num_keys; ++key) {
+    const float* row = v + static_cast<int64_t>(key) * head_dim + start;
+    sum = fma(F32x16::broadcast(weights[key]), F32x16::load_first(row, head_dim - start), sum);
+  }
+  sum.store_first(out + start, head_dim - start);
+}
+
+template <int Q>
+void attend_queries(const float* const* q, const float* kt, const float* v, int head_dim, const int* num_keys,
+                    float* max_score, float* sum, float* const* out) {
+  float weights[Q][kTilePositions];
+  score_keys<Q>(q, kt, head_dim, weights);
+  for (int n = 0; n < Q; ++n) weigh_keys(num_keys[n], weights[n], max_score + n, sum + n);
+  int start = 0;
+  for (; start + 16 * kValueVectors <= head_dim; start += 16 * kValueVectors) {
+    sum_values<Q, kValueVectors>(weights, v, head_dim, num_keys, out, start);
+  }
+  for (; start + 16 <= head_dim; start += 16) sum_values<Q, 1>(weights, v, head_dim, num_keys, out, start);
+  for (int n = 0; n < Q && start < head_dim; ++n) {
+    sum_last_values(weights[n], v, head_dim, num_keys[n], out[n], start);
+  }
+}
+
+void attend_tile(int num_queries, const float* const* q, const float* kt, const float* v, int head_dim,
+                 const int* num_keys, float* max_score, float* sum, float* const* out) {
+  int n = 0;
+  for (; n + kQueries <= num_queries; n += kQueries) {
+    attend_queries<kQueries>(q + n, kt, v, head_dim, num_keys + n, max_score + n, sum + n, out + n);
+  }
+  for (; n < num_queries; ++n) attend_queries<1>(q + n, kt, v, head_dim, num_keys + n, max_score + n, sum + n, out + n);
 }
 
 void merge_tile(float tile_max, float tile_sum, const float* tile_out, int head_dim, float* max_score, float* sum,

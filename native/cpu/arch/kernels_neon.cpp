@@ -5,6 +5,8 @@ namespace moescope {
 namespace {
 constexpr int kDotRows = 2;  // rows x columns whose sums fit the registers
 constexpr int kDotColumns = 4;
+constexpr int kQueries = 2;  // queries x vectors of values, likewise
+constexpr int kValueVectors = 4;
 }  // namespace
 }  // namespace moescope
 

@@ -5,6 +5,8 @@ namespace moescope {
 namespace {
 constexpr int kDotRows = 1;  // rows x columns whose sums fit the registers
 constexpr int kDotColumns = 1;
+constexpr int kQueries = 1;  // queries x vectors of values, likewise
+constexpr int kValueVectors = 1;
 }  // namespace
 }  // namespace moescope
 
