@@ -86,17 +86,17 @@ function knownError(error: unknown): unknown {
 }
 
 /** Options as the library names them, where its sentences speak of them. */
-const FLAGS: Readonly<Record<string, string>> = {
-  maxContext: "--max-context",
-  ropeScaling: "--rope-scaling",
-  numFewshot: "--num-fewshot",
-  maxTokens: "--max-tokens",
-  cacheType: "--cache-type",
-};
+const FLAGS: ReadonlyMap<string, string> = new Map([
+  ["maxContext", "--max-context"],
+  ["ropeScaling", "--rope-scaling"],
+  ["numFewshot", "--num-fewshot"],
+  ["maxTokens", "--max-tokens"],
+  ["cacheType", "--cache-type"],
+]);
 
 /** The library's sentence in the words of the command line. */
 function inFlags(message: string): string {
-  return message.replace(/\b[a-z]+[A-Z][A-Za-z]*\b/g, (word) => FLAGS[word] ?? word).replace(/ \(number\)\.$/, ".");
+  return message.replace(/\b[a-z]+[A-Z][A-Za-z]*\b/g, (word) => FLAGS.get(word) ?? word).replace(/ \(number\)\.$/, ".");
 }
 
 function stackOf(error: Error): string {
