@@ -1,12 +1,13 @@
 import type { TestContext } from "vitest";
 import { openSandbox, type Program, type ProgramVerdict, type Sandbox } from "../../../src/index.js";
 
-/** The sandbox of this machine; where there is none, the test is skipped and says why. */
+const ours = openSandbox("bubblewrap");
+
+/** The sandbox of this machine, tried once; where there is none, the test is skipped and says why. */
 export async function sandboxHere(context: TestContext): Promise<Sandbox> {
-  const sandbox = openSandbox("bubblewrap");
-  const status = await sandbox.status();
+  const status = await ours.status();
   if (!status.available) context.skip(status.reason);
-  return sandbox;
+  return ours;
 }
 
 /** Remembers the programs that a sandbox is given. */
