@@ -1,8 +1,10 @@
-import { basename } from "node:path";
-import { AbortError, invalidArgument } from "../errors.js";
+import { writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { AbortError, fromSystemError, invalidArgument } from "../errors.js";
 import { asLanguageModel, type LanguageModel, type LanguageModelSource, type TraceLevel } from "./language-model.js";
 import { type Progress, ProgressMeter } from "./progress.js";
 import { versions } from "./provenance.js";
+import { writeReport } from "./report/write-report.js";
 import type { RunResult } from "./result.js";
 import { routerTraceSink } from "./router-trace-sink.js";
 import { Run, type RunIdentity } from "./run.js";
@@ -12,7 +14,7 @@ import type { Task } from "./task.js";
 import type { TraceSink } from "./trace-sink.js";
 
 export interface EvaluateOptions {
-  /** The run folder; without one nothing is written and nothing can be resumed. */
+  /** The run folder, which also gets the report; without one nothing is written and nothing can be resumed. */
   out?: string;
   /** Go on with the run that `out` holds. */
   resume?: boolean;
@@ -76,12 +78,27 @@ export async function evaluate(
     await runTasks(view, run, folder, options);
     const result = run.result(folder?.path);
     await folder?.complete({ digest: result.digest, tasks: result.tasks });
+    if (folder !== undefined) await writeOutputs(folder.path, tasks, result);
     return result;
   } catch (error) {
     if (error instanceof AbortError) throw new RunAbortedError(run.result(folder?.path), { cause: error });
     throw error;
   } finally {
     await folder?.close();
+  }
+}
+
+/** What a finished run leaves for people: the report, and the files that benchmarks want to be sent. */
+async function writeOutputs(folder: string, tasks: readonly Task[], result: RunResult): Promise<void> {
+  await writeReport(folder);
+  for (const { name, submission } of tasks) {
+    if (submission === undefined) continue;
+    const file = join(folder, `${name}.submission.json`);
+    try {
+      await writeFile(file, `${JSON.stringify(submission(result.scores.get(name)!), null, 2)}\n`);
+    } catch (error) {
+      throw fromSystemError(error, `write ${file}`);
+    }
   }
 }
 

@@ -7,13 +7,17 @@ export function versions(): Record<string, string> {
   return { moescope: moescopeVersion(), node: process.versions.node, platform: `${process.platform}-${process.arch}` };
 }
 
-/** The version in our package.json, which lies some folders above this file, in the sources as in the build. */
-function moescopeVersion(): string {
+/** The folder of our package.json, some folders above this file, in the sources as in the build; undefined where there is none. */
+export function packageFolder(): string | undefined {
   for (let folder = dirname(fileURLToPath(import.meta.url)); folder !== dirname(folder); folder = dirname(folder)) {
-    const version = versionIn(join(folder, "package.json"));
-    if (version !== undefined) return version;
+    if (versionIn(join(folder, "package.json")) !== undefined) return folder;
   }
-  return "unknown";
+  return undefined;
+}
+
+function moescopeVersion(): string {
+  const folder = packageFolder();
+  return (folder === undefined ? undefined : versionIn(join(folder, "package.json"))) ?? "unknown";
 }
 
 function versionIn(path: string): string | undefined {

@@ -91,6 +91,7 @@ function taskResult(task: Task, loaded: LoadedTask, scores: readonly SampleScore
     environment: loaded.environment,
     samples: loaded.samples.length,
     done: scores.length,
+    scorer: metrics[0]?.scorer ?? "",
     metrics: metrics.flatMap((metric) =>
       metricRows(
         metric,
@@ -100,5 +101,6 @@ function taskResult(task: Task, loaded: LoadedTask, scores: readonly SampleScore
         ),
       ),
     ),
+    example: loaded.samples[0] === undefined ? [] : loaded.requests(loaded.samples[0]),
   };
 }
