@@ -61,40 +61,17 @@ void check_rule(const ModelConfig& config, const RouteRequest& request) {
   }
 }
 
-// Refuses a layer whose rules could leave too few experts, whatever rows their scopes meet on.
-void check_layer(const ModelConfig& config, int layer, const std::vector<RouteRule>& rules) {
-  std::vector<uint8_t> masked(config.num_experts), forced(config.num_experts);
-  int k_min = config.num_experts_per_token, k_max = k_min;
-  bool replays = false, selects = false;
+// Rules that act on every row meet on every row: deciding one shows whether they can be met. Rules with a scope are checked where
+// they meet, row by row.
+void check_layer(const ModelConfig& config, const std::vector<RouteRule>& rules) {
+  RoutePosition where;
   for (const RouteRule& rule : rules) {
-    if (rule.kind == Kind::Mask)
-      for (uint16_t expert : rule.experts) masked[expert] = 1;
-    if (rule.kind == Kind::Force)
-      for (uint16_t expert : rule.experts) forced[expert] = 1;
-    if (rule.kind == Kind::TopK) {
-      k_min = acts_everywhere(rule.scope) ? rule.k : std::min(k_min, rule.k);
-      k_max = acts_everywhere(rule.scope) ? rule.k : std::max(k_max, rule.k);
-    }
-    replays = replays || rule.kind == Kind::Replay;
-    selects = selects || rule.kind == Kind::Mask || rule.kind == Kind::Force || rule.kind == Kind::TopK;
+    if (!acts_everywhere(rule.scope)) return;
+    if (rule.kind == Kind::Replay) where.position = rule.route_start;
   }
-  if (replays && selects) {
-    fail(ErrorCode::InvalidArgument, "Layer ", layer, " is replayed, so it takes no mask, force or top-k.");
-  }
-  int left = 0, num_forced = 0;
-  for (int expert = 0; expert < config.num_experts; ++expert) {
-    left += !masked[expert];
-    num_forced += forced[expert];
-    if (masked[expert] && forced[expert]) {
-      fail(ErrorCode::InvalidArgument, "Expert ", expert, " of layer ", layer, " is both masked and forced.");
-    }
-  }
-  if (left < k_max) {
-    fail(ErrorCode::InvalidArgument, "Layer ", layer, " needs ", k_max, " experts, but masks leave ", left, ".");
-  }
-  if (num_forced > k_min) {
-    fail(ErrorCode::InvalidArgument, "Layer ", layer, " chooses ", k_min, " experts, but ", num_forced, " are forced.");
-  }
+  const std::vector<float> z(config.num_experts);
+  RouteDecision decision;
+  decide_route(config, z.data(), &rules, where, decision);
 }
 
 // The part of a recorded route that belongs to one of its layers: (positions, route_k).
@@ -139,7 +116,7 @@ RoutePlan make_route_plan(const ModelConfig& config, const std::vector<RouteRequ
     std::vector<RouteRule>& rules = plan.layers[layer];
     std::stable_sort(rules.begin(), rules.end(),
                      [](const RouteRule& a, const RouteRule& b) { return a.kind < b.kind; });
-    if (!rules.empty()) check_layer(config, layer, rules);
+    if (!rules.empty()) check_layer(config, rules);
   }
   return plan;
 }

@@ -91,48 +91,85 @@ void replay(const RouteRule& rule, bool normalise, const RoutePosition& where, R
   if (!rule.route_weights.empty()) d.weights = std::move(recorded_weights);
 }
 
-}  // namespace
-
-void decide_route(const ModelConfig& config, const float* z, const std::vector<RouteRule>* rules,
-                  const RoutePosition& where, RouteDecision& d) {
-  d.logits.assign(z, z + config.num_experts);
-  d.zero_shared = false;
-  d.intervened = false;
-
-  int k = config.num_experts_per_token;
+// What the rules that act on a row ask of its selection.
+struct Selection {
+  int k = 0;
   std::vector<uint16_t> forced;
   const RouteRule* replayed = nullptr;
-  const size_t num_rules = rules == nullptr ? 0 : rules->size();
-  for (size_t index = 0; index < num_rules; ++index) {
-    const RouteRule& rule = (*rules)[index];
+  bool is_constrained = false;  // by a mask, force or top-k
+};
+
+// Step 2: z to z', and what step 3 needs to know.
+Selection apply_to_logits(const ModelConfig& config, const std::vector<RouteRule>& rules, const RoutePosition& where,
+                          RouteDecision& d) {
+  Selection selection;
+  selection.k = config.num_experts_per_token;
+  for (const RouteRule& rule : rules) {
     if (!applies(rule.scope, where)) continue;
     d.intervened = true;
+    selection.is_constrained |= rule.kind == Kind::Mask || rule.kind == Kind::Force || rule.kind == Kind::TopK;
     if (rule.kind == Kind::Bias) {
       for (int expert = 0; expert < config.num_experts; ++expert) d.logits[expert] += rule.bias[expert];
     } else if (rule.kind == Kind::Mask) {
       for (uint16_t expert : rule.experts) d.logits[expert] = -std::numeric_limits<float>::infinity();
     } else if (rule.kind == Kind::TopK) {
-      k = rule.k;
+      selection.k = rule.k;
     } else if (rule.kind == Kind::Force) {
       for (uint16_t expert : rule.experts) {
-        if (!contains(forced, expert)) forced.push_back(expert);
+        if (!contains(selection.forced, expert)) selection.forced.push_back(expert);
       }
     } else if (rule.kind == Kind::Replay) {
-      replayed = &rule;
+      selection.replayed = &rule;
     }
   }
+  return selection;
+}
 
-  select(k, forced, d);
+void check_can_be_met(const Selection& selection, const RoutePosition& where, const RouteDecision& d) {
+  if (selection.replayed != nullptr && selection.is_constrained) {
+    fail(ErrorCode::InvalidArgument, "A replayed layer takes no mask, force or top-k, got one at position ",
+         where.position, ".");
+  }
+  int left = 0;
+  for (float logit : d.logits) left += logit != -std::numeric_limits<float>::infinity();
+  if (left < selection.k) {
+    fail(ErrorCode::InvalidArgument, "Position ", where.position, " needs ", selection.k, " experts, masks leave ",
+         left, ".");
+  }
+  if (selection.forced.size() > static_cast<size_t>(selection.k)) {
+    fail(ErrorCode::InvalidArgument, "Position ", where.position, " chooses ", selection.k, " experts, ",
+         selection.forced.size(), " are forced.");
+  }
+  for (uint16_t expert : selection.forced) {
+    if (d.logits[expert] == -std::numeric_limits<float>::infinity()) {
+      fail(ErrorCode::InvalidArgument, "Expert ", expert, " is both masked and forced at position ", where.position,
+           ".");
+    }
+  }
+}
+
+}  // namespace
+
+void decide_route(const ModelConfig& config, const float* z, const std::vector<RouteRule>* rules,
+                  const RoutePosition& where, RouteDecision& d) {
+  static const std::vector<RouteRule> kNoRules;
+  const std::vector<RouteRule>& active = rules == nullptr ? kNoRules : *rules;
+  d.logits.assign(z, z + config.num_experts);
+  d.zero_shared = false;
+  d.intervened = false;
+  const Selection selection = apply_to_logits(config, active, where, d);
+  if (selection.is_constrained) check_can_be_met(selection, where, d);
+
+  select(selection.k, selection.forced, d);
   softmax(d);
-  if (replayed == nullptr) {
+  if (selection.replayed == nullptr) {
     gates_from_probs(config.norm_topk_prob, d);
   } else {
-    replay(*replayed, config.norm_topk_prob, where, d);
+    replay(*selection.replayed, config.norm_topk_prob, where, d);
   }
 
   d.run = d.experts;
-  for (size_t index = 0; index < num_rules; ++index) {
-    const RouteRule& rule = (*rules)[index];
+  for (const RouteRule& rule : active) {
     if (!applies(rule.scope, where)) continue;
     if (rule.kind == Kind::Zero) {
       d.zero_shared = d.zero_shared || rule.shared;

@@ -82,7 +82,8 @@ struct RouteDecision {
   std::vector<uint16_t> order;
 };
 
-// Steps 2 to 7 for one row. `z`: (num_experts). `rules`: this layer's, or null.
+// Steps 2 to 7 for one row. `z`: (num_experts). `rules`: this layer's, or null. InvalidArgument where the rules that meet on this row
+// leave fewer experts than k, force more than k or a masked one, or constrain a replay.
 void decide_route(const ModelConfig& config, const float* z, const std::vector<RouteRule>* rules,
                   const RoutePosition& where, RouteDecision& decision);
 

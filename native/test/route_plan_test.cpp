@@ -58,14 +58,27 @@ CASE("plans that cannot be met are refused") {
   CHECK_FAILS(plan_of(config, {bias_of({0, kInfinity, 0, 0})}), InvalidArgument);
 }
 
-CASE("a scoped top-k counts with the model's own k") {
+CASE("rules with a scope are refused on the rows where they meet, and there alone") {
   const ModelConfig config = config_of(4, 2);
-  RouteRule narrow = top_k_of(1), wide = top_k_of(3);
-  narrow.scope.position_start = wide.scope.position_start = 5;
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Force, {0, 1}), narrow}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Mask, {0, 1, 2}), narrow}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Force, {0, 1, 2}), wide}), InvalidArgument);
-  CHECK_FAILS(plan_of(config, {rule_of(Kind::Mask, {0, 1}), wide}), InvalidArgument);
+  const std::vector<float> z = logs({4, 3, 2, 1});
+  const auto from = [](RouteRule rule, int64_t start, int64_t end = 100) {
+    rule.scope.position_start = start;
+    rule.scope.position_end = end;
+    return rule;
+  };
+  const std::vector<std::vector<RouteRule>> meeting_at_5 = {
+      {rule_of(Kind::Force, {0, 1}), from(top_k_of(1), 5)},
+      {rule_of(Kind::Mask, {0, 1}), from(top_k_of(3), 5)},
+      {from(rule_of(Kind::Mask, {0, 1}), 0, 6), from(rule_of(Kind::Mask, {2}), 5, 9)},
+      {from(rule_of(Kind::Mask, {2}), 0, 6), from(rule_of(Kind::Force, {2}), 5, 9)},
+      {from(replay_of({0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1}, 2), 0, 6), from(rule_of(Kind::Mask, {2}), 5, 9)},
+  };
+  for (const std::vector<RouteRule>& rules : meeting_at_5) {
+    plan_of(config, rules);
+    decide(config, z, rules, {4, 0, 0});
+    CHECK_FAILS(decide(config, z, rules, {5, 0, 0}), InvalidArgument);
+    decide(config, z, {from(rules[0], 0, 5), rules[1]}, {5, 0, 0});
+  }
 }
 
 CASE("routes that do not fit their shape are refused") {

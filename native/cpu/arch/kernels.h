@@ -24,10 +24,10 @@ struct Kernels {
                       const float* kt,        // (head_dim, 64), keys transposed
                       const float* v,         // (64, head_dim)
                       int head_dim,
-                      const int* num_keys,    // valid keys of each query, 1 to 64
-                      float* max_score,       // (num_queries)
-                      float* sum,             // (num_queries)
-                      float* const* out);     // each (head_dim)
+                      const int* num_keys,  // valid keys of each query, 1 to 64
+                      float* max_score,     // (num_queries)
+                      float* sum,           // (num_queries)
+                      float* const* out);   // each (head_dim)
 
   // Merges a tile into the running result (Milakov and Gimelshein 2018): out, max_score and sum are rescaled and added to.
   void (*merge_tile)(float tile_max, float tile_sum, const float* tile_out, int head_dim, float* max_score, float* sum,
