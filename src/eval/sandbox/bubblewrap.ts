@@ -20,7 +20,7 @@ export function bubblewrap(options: SandboxOptions = {}): Sandbox {
 
 const NOBODY = 65_534;
 /** What programs and their libraries are in; absent ones are left out. */
-const SYSTEM_FOLDERS = ["/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32"];
+const SYSTEM_FOLDERS = ["/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store"];
 
 async function findRunner(python: string | undefined): Promise<Runner | Unavailable> {
   if (process.platform !== "linux") return unavailable(`bubblewrap is for Linux, this is ${process.platform}`);

@@ -38,13 +38,16 @@ export async function judge(
     onAbort = () => reject(new AbortError(undefined, { cause: signal?.reason }));
     signal?.addEventListener("abort", onAbort, { once: true });
   });
+  let result: Omit<ProgramResult, "output">;
   try {
     const ending = await Promise.race([trial.run(program), aborted]);
-    return { ...ending, output: trial.output.text(), durationMs: trial.durationMs() };
+    result = { ...ending, durationMs: trial.durationMs() };
   } finally {
     signal?.removeEventListener("abort", onAbort);
     await trial.end();
   }
+  // Only now has all that was printed before the last answer been read.
+  return { ...result, output: trial.output.text() };
 }
 
 class Trial {

@@ -86,11 +86,19 @@ def send(message, to=outgoing):
     to.flush()
 
 def name_of(error):
-    return str(type(error).__name__)[:100]
+    return type(error).__name__
 `;
 
 /** Its first line on 3 says that it is up; then it reads its job there, and after that calls. */
 export const WORKER: string = `${COMMON}
+def answer(message):
+    # What was printed before an answer has been read when the answer has.
+    try:
+        sys.stdout.flush()
+    except BaseException:
+        pass
+    send(message)
+
 os.set_inheritable(3, False)
 send({"ready": True})
 job = json.loads(incoming.readline())
@@ -99,17 +107,17 @@ namespace = {}
 try:
     exec(compile(job["source"], "<program>", "exec"), namespace)
     function = namespace[job["entryPoint"]]
-    send({"ready": True})
 except BaseException as error:
-    send({"raised": name_of(error)})
+    answer({"raised": name_of(error)})
 else:
+    answer({"ready": True})
     for line in incoming:
         try:
             arguments, keywords = json.loads(line)
-            answer = {"value": encode(function(*decode(arguments), **decode(keywords)))}
+            result = {"value": encode(function(*decode(arguments), **decode(keywords)))}
         except BaseException as error:
-            answer = {"raised": name_of(error)}
-        send(answer)
+            result = {"raised": name_of(error)}
+        answer(result)
 `;
 
 /** It reads its job on 0, says on 4 that it is up, and at last the verdict with the nonce of its job. */
@@ -136,7 +144,7 @@ raised = None
 
 def refuse(name):
     global raised
-    raised = str(name)[:100]
+    raised = name if isinstance(name, str) and name.isidentifier() and len(name) <= 100 else "Exception"
     kind = getattr(builtins, raised, None)
     if isinstance(kind, type) and issubclass(kind, Exception):
         try:

@@ -123,6 +123,14 @@ def attack():
     verdict: "failed",
     reason: "AssertionError",
   },
+  { name: "endless recursion", source: "def attack(): return attack()", verdict: "failed", reason: "RecursionError" },
+  { name: "a number of four million digits", source: "def attack(): return 1 << 2**24", verdict: "output" },
+  {
+    name: "an error with an endless name",
+    source: "def attack(): raise type('x\\n' * 10**6, (Exception,), {})",
+    verdict: "failed",
+    reason: "Exception",
+  },
   { name: "a crash of the interpreter", source: "import ctypes\ndef attack():\n    ctypes.string_at(0)", ...EARLY },
 ];
 
@@ -195,6 +203,18 @@ def attack():
     return 42`,
     verdict: "passed",
     output: "ProcessLookupError\n",
+  },
+  {
+    name: "starts other programs",
+    source: `
+import subprocess
+def attack():
+    for command in ["cat /etc/passwd", "touch HOST_FOLDER/x", "kill -9 HOST_PID", "id -u"]:
+        done = subprocess.run(["/bin/sh", "-c", command], capture_output=True)
+        print(done.returncode != 0, done.stdout.decode().strip())
+    return 42`,
+    verdict: "passed",
+    output: "True \nTrue \nTrue \nFalse 65534\n",
   },
   {
     name: "/proc/self",
