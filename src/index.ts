@@ -1,5 +1,70 @@
 /** The public entry `moescope`: re-exports only, one section for each folder. The benchmarks are in `moescope/evals`. */
 
+// analysis
+export {
+  analyze,
+  type DocumentKey,
+  RoutingAccumulator,
+  type RoutingShape,
+  type TokenSubset,
+  type TraceBatch,
+} from "./analysis/accumulator.js";
+export { AdjacentTokens, uniformAdjacency } from "./analysis/adjacent-tokens.js";
+export { AnswerMargins, flipRateByOutcome, type MarginByOutcome } from "./analysis/answer-margin.js";
+export { type Bootstrap, type BootstrapOptions, documentBootstrap } from "./analysis/bootstrap.js";
+export { Coactivation, type CoactivationPairs, expertPairs, uniformCoactivation } from "./analysis/coactivation.js";
+export { FlipsByMargin, type MarginFlips } from "./analysis/flips-by-margin.js";
+export { entropy, jensenShannon, millerMadow, mutualInformation } from "./analysis/information.js";
+export { LayerTransitions } from "./analysis/layer-transitions.js";
+export {
+  balancedness,
+  balancednessPerLayerMean,
+  balancednessPooled,
+  coverageCurve,
+  deadFraction,
+  deadFractionRarefied,
+  effectiveExperts,
+  effectiveExpertsFraction,
+  gini,
+  giniRescaled,
+  importanceCv2,
+  klFromUniform,
+  loadBalanceLoss,
+  loadBalanceLossPooled,
+  loadCv,
+  loadCvSampleSd,
+  loadEntropy,
+  loadEntropyNormalized,
+  loadEntropyRescaled,
+  maxViolation,
+  oversubscribedFraction,
+  tvBalance,
+} from "./analysis/load-balance.js";
+export {
+  expectedSquaredCv,
+  LOAD_METRICS,
+  type LoadMetric,
+  type UniformCase,
+  uniformNull,
+} from "./analysis/load-metrics.js";
+export { benjaminiHochberg, benjaminiYekutieli, holm } from "./analysis/multiple-testing.js";
+export { joinOutcomes, type OutcomeJoin, type OutcomeOptions, type OutcomeSlot } from "./analysis/outcome-join.js";
+export { type JoinedOutcome, joinDocuments, type Outcome, subjectAndLength } from "./analysis/outcomes.js";
+export { exactDifferencePValue, permutationPValue } from "./analysis/permutation.js";
+export { type OutcomeProbe, type ProbeResult, probeOutcomes } from "./analysis/probe.js";
+export { cohenKappa, kendallTauB, rocAuc, spearman } from "./analysis/rank.js";
+export { RouteAgreement } from "./analysis/route-agreement.js";
+export { kthMargin, RouteMargins } from "./analysis/route-margins.js";
+export {
+  RouterConfidence,
+  routingEntropyAlong,
+  type TokenConfidence,
+  tokenConfidence,
+} from "./analysis/router-confidence.js";
+export { type LoadFigure, RoutingLoad } from "./analysis/routing-load.js";
+export { type InformationNull, Specialization } from "./analysis/specialization.js";
+export { type TableOptions, traceOfTable } from "./analysis/table.js";
+export { type VocabularyId, VocabularySpecialization } from "./analysis/vocabulary.js";
 // checkpoint
 export { type Checkpoint, type Licence, type OpenOptions, openCheckpoint } from "./checkpoint/checkpoint.js";
 export type { GenerationDefaults } from "./checkpoint/generation-defaults.js";
@@ -70,9 +135,11 @@ export {
   type TraceLevel,
 } from "./eval/language-model.js";
 export { type Estimate, type MetricRow, metricRows } from "./eval/metric.js";
+export { CARD_MODELS, type CardRow, type CardRun, cardRows, type OurScore } from "./eval/model-card.js";
 export { type Attempt, programEnvironment, scorePrograms } from "./eval/program-scores.js";
 export type { Progress } from "./eval/progress.js";
 export { findAll, pythonFloat, pythonInt, pythonRegex, pythonStrip } from "./eval/python-text.js";
+export { writeReport } from "./eval/report/write-report.js";
 export { generatedText, greedyChoice } from "./eval/responses.js";
 export type { RunResult, SampleScore, TaskResult } from "./eval/result.js";
 export type { RowResponse, SampleRow } from "./eval/row.js";
@@ -159,7 +226,22 @@ export {
 export { packageRoot } from "./native/addon.js";
 // router
 export type { CaptureLevel } from "./native/binding.js";
-export { ExpertLoad } from "./router/expert-load.js";
+// plot
+export { type ConfidenceLineData, confidenceLine } from "./plot/confidence-line.js";
+export { type DomainHeatmapData, domainHeatmap } from "./plot/domain-heatmap.js";
+export { draw, mimeBundleOf, type PlotData } from "./plot/draw.js";
+export {
+  type CoactivationData,
+  coactivationHeatmap,
+  type TransitionData,
+  transitionHeatmap,
+} from "./plot/expert-matrix.js";
+export { type ExpertTextData, expertText } from "./plot/expert-text.js";
+export { type Displayable, Figure, HtmlFigure, type MimeBundle } from "./plot/figure.js";
+export { type ForestData, type ForestRow, forestPlot } from "./plot/forest-plot.js";
+export { type LoadHeatmapData, loadHeatmap } from "./plot/load-heatmap.js";
+export { type MarginBin, type MarginHistogramData, marginHistogram } from "./plot/margin-histogram.js";
+export { ExpertLoad, type LoadHeatmap } from "./router/expert-load.js";
 export { ablate, bias, force, mask, on, replay, swap, topK, zero } from "./router/intervention-builders.js";
 export {
   type BiasIntervention,

@@ -11,7 +11,9 @@ import { registerGenerate } from "./generate.js";
 import { registerInspect } from "./inspect.js";
 import { type Streams, Terminal } from "./io.js";
 import { registerPerplexity } from "./perplexity.js";
+import { registerReport } from "./report.js";
 import { registerScore } from "./score.js";
+import { registerTable } from "./table.js";
 import { registerTrace } from "./trace.js";
 
 /** Runs one command. `argv`: the arguments after the program's name. */
@@ -48,6 +50,8 @@ function program(terminal: Terminal): Command {
     registerPerplexity,
     registerEval,
     registerCompare,
+    registerReport,
+    registerTable,
   ];
   for (const add of register) add(root, terminal);
   return root;
