@@ -6,15 +6,20 @@
  * at level `topk`, it is the recorded float32 margin of the logits that decided.
  */
 
+import { InvalidArgumentError } from "../errors.js";
 import type { RouterTrace } from "../router/trace.js";
 import { poolDocuments, RoutingAccumulator, type TokenSubset, type TraceBatch } from "./accumulator.js";
 import { quantileOfSorted } from "./numbers.js";
 import { Random } from "./random.js";
 
-/** Margin of one row of a trace; +Infinity where every expert is chosen. */
+/** Margin of one row of a trace; +Infinity where every expert is chosen. Throws INVALID_ARGUMENT where the trace has none. */
 export function marginOf(trace: RouterTrace, row: number): number {
   const { routerLogits, margin, intervened } = trace.columns;
-  if (routerLogits.length === 0 || intervened[row] === 1) return margin[row]!;
+  if (routerLogits.length === 0 || intervened[row] === 1) {
+    if (Number.isNaN(margin[row]!))
+      throw new InvalidArgumentError("Expected a trace with margins or router logits, got neither.");
+    return margin[row]!;
+  }
   const { numExperts, numExpertsPerToken } = trace.layout.metadata;
   return kthMargin(routerLogits.subarray(row * numExperts, (row + 1) * numExperts), numExpertsPerToken);
 }

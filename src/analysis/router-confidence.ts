@@ -4,6 +4,7 @@
  */
 
 import { EMPTY_SLOT } from "../router/schema.js";
+import type { RouterTrace } from "../router/trace.js";
 import { poolDocuments, RoutingAccumulator, requireLogits, type TraceBatch } from "./accumulator.js";
 
 /** The figures of one token in one layer. */
@@ -43,6 +44,20 @@ export function tokenConfidence(
     if (experts[slot] !== EMPTY_SLOT) topkMass += probability[experts[slot]!]!;
   }
   return { routingEntropy: (logSumExp - expected) / Math.log(n), topkMass, logSumExp };
+}
+
+/** Routing entropy of each token of one trace, for a plot along its text. Throws INVALID_ARGUMENT without logits. [L][tokens] */
+export function routingEntropyAlong(trace: RouterTrace): Float64Array[] {
+  const logits = requireLogits(trace);
+  const { numExperts } = trace.layout.metadata;
+  const numLayers = trace.layers.length;
+  const probability = new Float64Array(numExperts);
+  return trace.layers.map((_, layer) =>
+    Float64Array.from({ length: trace.numTokens }, (_, token) => {
+      const row = token * numLayers + layer;
+      return tokenConfidence(logits.subarray(row * numExperts, (row + 1) * numExperts), [], probability).routingEntropy;
+    }),
+  );
 }
 
 const SUMS = 3;

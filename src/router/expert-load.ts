@@ -2,6 +2,16 @@
 
 import { invalidArgument } from "../errors.js";
 
+/** The numbers of a heat map of the load, plain data: `draw` of the plots makes a figure of it, `show` in a notebook its picture. */
+export interface LoadHeatmap {
+  plot: "load-heatmap";
+  layers: readonly number[];
+  numExperts: number;
+  /** As `ExpertLoad.utilization`. [layers.length, numExperts] */
+  utilization: readonly number[];
+  title?: string;
+}
+
 /**
  * How often each expert was chosen. Rows are MoE layers by their global number. A layer that saw no token has no distribution: its
  * figures are NaN, not 0.
@@ -47,6 +57,12 @@ export class ExpertLoad {
       const variance = counts.reduce((sum, count) => sum + (count - mean) ** 2, 0) / this.numExperts;
       return Float64Array.of(Math.sqrt(variance) / mean);
     });
+  }
+
+  /** The load as plot data: dark is busy, 1 the even share. */
+  heatmap(title?: string): LoadHeatmap {
+    const { layers, numExperts } = this;
+    return { plot: "load-heatmap", layers, numExperts, utilization: Array.from(this.utilization()), title };
   }
 
   #perLayer(figure: (counts: Float64Array, total: number) => Float64Array): Float64Array {

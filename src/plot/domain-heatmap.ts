@@ -1,0 +1,75 @@
+import { Figure } from "./figure.js";
+import { AMOUNT_RANGE, INK } from "./theme.js";
+import { cellSize, checkSize, finite, sparseLabels } from "./values.js";
+
+export interface DomainHeatmapData {
+  domains: readonly string[];
+  /** Global layer numbers; one panel each. */
+  layers: readonly number[];
+  numExperts: number;
+  /** Selection rate in a domain over k/N: 1 is even. [domain][layers.length, numExperts] */
+  overUniform: readonly ArrayLike<number>[];
+  title?: string;
+}
+
+/** Specialisation: which experts each domain uses, one panel per layer; a dot marks an expert that a domain never chose. */
+export function domainHeatmap(data: DomainHeatmapData): Figure {
+  const { domains, layers, numExperts, overUniform, title = "Expert use by domain" } = data;
+  checkSize("overUniform", overUniform, "domains", domains.length);
+  const values = domains.flatMap((domain, d) => {
+    checkSize(`overUniform of ${domain}`, overUniform[d]!, "layers x experts", layers.length * numExperts);
+    return Array.from(overUniform[d]!, (value, slot) => ({
+      domain,
+      layer: `layer ${layers[Math.floor(slot / numExperts)]}`,
+      expert: slot % numExperts,
+      value: finite(value),
+    }));
+  });
+  const size = cellSize(numExperts);
+  const most = Math.max(2, ...values.map(({ value }) => value ?? 0));
+  const x = {
+    field: "expert",
+    type: "ordinal",
+    axis: { title: "expert", values: sparseLabels(numExperts), labelAngle: 0 },
+  } as const;
+  const y = { field: "domain", type: "ordinal", axis: { title: null }, sort: [...domains] } as const;
+  return new Figure(`Expert use of ${domains.length} domains in ${layers.length} layers, 1 is the even share.`, {
+    title: { text: title, subtitle: "times the even share k/N; a dot marks an expert that the domain never chose" },
+    data: { values },
+    facet: {
+      row: {
+        field: "layer",
+        type: "ordinal",
+        sort: layers.map((layer) => `layer ${layer}`),
+        title: null,
+        header: { labelAngle: 0, labelAlign: "left" },
+      },
+    },
+    spec: {
+      width: { step: size },
+      height: { step: Math.max(size, 14) },
+      layer: [
+        {
+          mark: { type: "rect", stroke: "#cfcfcf", strokeWidth: 0.4 },
+          encoding: {
+            x,
+            y,
+            color: {
+              field: "value",
+              type: "quantitative",
+              scale: { range: AMOUNT_RANGE, domain: [0, most] },
+              legend: { title: "use", gradientLength: 80 },
+            },
+          },
+        },
+        {
+          transform: [{ filter: "datum.value === 0" }],
+          mark: { type: "circle", size: size * 1.2, color: INK, opacity: 1 },
+          encoding: { x, y },
+        },
+      ],
+    },
+    resolve: { axis: { x: "shared" } },
+    spacing: 8,
+  });
+}
