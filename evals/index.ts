@@ -3,6 +3,12 @@
 export { type CevalOptions, type CevalSplit, ceval } from "./ceval.js";
 export { GSM8K_VARIANTS, type Gsm8kOptions, type Gsm8kVariant, gsm8k } from "./gsm8k.js";
 export { type HumanEvalOptions, humaneval } from "./humaneval.js";
+export {
+  HUMANEVAL_MINI_FORMS,
+  type HumanEvalMiniForm,
+  type HumanEvalMiniOptions,
+  humanevalMini,
+} from "./humaneval-mini.js";
 export { cevalMini, gsm8kMini, MINI_FORMS, type MiniForm, type MiniOptions, mmluMini } from "./mini.js";
 export { type MmluOptions, mmlu } from "./mmlu.js";
 export { BENCHMARK_NAMES, type NamedTaskOptions, namedTasks } from "./named.js";

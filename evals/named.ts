@@ -2,6 +2,7 @@ import { invalidArgument, type PromptForm, type Selection, type Task, type Track
 import { type CevalSplit, ceval } from "./ceval.js";
 import { GSM8K_VARIANTS, gsm8k } from "./gsm8k.js";
 import { humaneval } from "./humaneval.js";
+import { HUMANEVAL_MINI_FORMS, type HumanEvalMiniForm, humanevalMini } from "./humaneval-mini.js";
 import { cevalMini, gsm8kMini, MINI_FORMS, type MiniForm, type MiniOptions, mmluMini } from "./mini.js";
 import { mmlu } from "./mmlu.js";
 
@@ -50,6 +51,13 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   "mmlu-mini": miniSuite("mmlu-mini", mmluMini),
   "ceval-mini": miniSuite("ceval-mini", cevalMini),
   "gsm8k-mini": miniSuite("gsm8k-mini", gsm8kMini),
+  "humaneval-mini": {
+    variants: { ref: HUMANEVAL_MINI_FORMS, qwen: [] },
+    usual: { ref: HUMANEVAL_MINI_FORMS.slice(0, 1), qwen: [] },
+    task: ({ limit, sampleIds, maxTokens, unsafeCode }, variant) => {
+      return humanevalMini({ limit, sampleIds, maxTokens, unsafeCode, form: variant as HumanEvalMiniForm });
+    },
+  },
 };
 
 /** A suite of our own has one protocol, which is in track `ref`; its variants are its forms. */

@@ -27,6 +27,7 @@ interface Options extends ModelOptions {
   resume?: boolean;
   intervene?: string;
   trace?: CaptureLevel;
+  unsafeCode?: boolean;
   leaves?: boolean;
   json?: boolean;
 }
@@ -56,6 +57,10 @@ export function registerEval(program: Command, terminal: Terminal): void {
       "--trace <level>",
       "routes: topk or logits go into the run folder, counts are only printed",
       oneOf("counts", "topk", "logits"),
+    )
+    .option(
+      "--unsafe-code",
+      "run the programs that the model writes as you and without a sandbox (default: in bubblewrap, or not at all)",
     )
     .option("--leaves", "also print every subject")
     .addOption(jsonOption("print the result as JSON"));
@@ -98,7 +103,7 @@ async function evalCommand(terminal: Terminal, name: string, options: Options): 
   });
 }
 
-function tasksOf({ tasks, track, limit, numFewshot, data, seed }: Options): Task[] {
+function tasksOf({ tasks, track, limit, numFewshot, data, seed, unsafeCode }: Options): Task[] {
   const names = tasks.split(",").map((name) => name.trim());
   const unknown = names.find((name) => !BENCHMARK_NAMES.includes(name.split(":")[0]!));
   if (unknown !== undefined) {
@@ -108,7 +113,7 @@ function tasksOf({ tasks, track, limit, numFewshot, data, seed }: Options): Task
       `Expected benchmarks (${BENCHMARK_NAMES.join(", ")}) for --tasks, got ${JSON.stringify(unknown)}${hint}`,
     );
   }
-  return namedTasks(names, { track, limit, numFewshot, dataDir: data, fewshotSeed: seed });
+  return namedTasks(names, { track, limit, numFewshot, dataDir: data, fewshotSeed: seed, unsafeCode });
 }
 
 function detailOf({ task, running, requestsDone, requestsTotal, done, total }: Progress): string {

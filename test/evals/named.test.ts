@@ -28,6 +28,14 @@ describe("namedTasks", () => {
     );
   });
 
+  it("gives HumanEval and its small relative, whose programs run in a sandbox unless it is taken away", () => {
+    expect(shown(["humaneval", "humaneval-mini:chat"])).toEqual(["humaneval/ref", "humaneval-mini-chat/ref"]);
+    const settings = (options: object) =>
+      namedTasks(["humaneval", "humaneval-mini"], options).map((t) => t.settings.sandbox);
+    expect(settings({})).toEqual(["bubblewrap", "bubblewrap"]);
+    expect(settings({ unsafeCode: true })).toEqual(["none", "none"]);
+  });
+
   it.each([
     [["mmlu2"], `Expected benchmarks (${BENCHMARK_NAMES.join(", ")}) for tasks, got "mmlu2".`],
     [["gsm8k:boxed"], 'Expected a variant of gsm8k (standard, cot) in track ref for tasks, got "gsm8k:boxed".'],
