@@ -224,7 +224,6 @@ export {
 } from "./model/sampling.js";
 // native
 export { packageRoot } from "./native/addon.js";
-// router
 export type { CaptureLevel } from "./native/binding.js";
 // plot
 export { type ConfidenceLineData, confidenceLine } from "./plot/confidence-line.js";
@@ -241,6 +240,7 @@ export { type Displayable, Figure, HtmlFigure, type MimeBundle } from "./plot/fi
 export { type ForestData, type ForestRow, forestPlot } from "./plot/forest-plot.js";
 export { type LoadHeatmapData, loadHeatmap } from "./plot/load-heatmap.js";
 export { type MarginBin, type MarginHistogramData, marginHistogram } from "./plot/margin-histogram.js";
+// router
 export { ExpertLoad, type LoadHeatmap } from "./router/expert-load.js";
 export { ablate, bias, force, mask, on, replay, swap, topK, zero } from "./router/intervention-builders.js";
 export {
@@ -278,7 +278,6 @@ export type { RouterShape } from "./router/shape.js";
 export { RouterTrace } from "./router/trace.js";
 export type { TraceColumns } from "./router/trace-columns.js";
 export { loadTrace, saveTrace, TraceShards } from "./router/trace-files.js";
-
 // tokenizer
 export {
   type ChatMessage as TemplateMessage,
