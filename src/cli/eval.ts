@@ -1,9 +1,11 @@
 /** `moescope eval`: benchmarks on a model, into a run folder that survives Ctrl-C and kill -9. */
+import { join } from "node:path";
 import type { Command } from "commander";
 import { BENCHMARK_NAMES, namedTasks } from "../../evals/index.js";
 import { InvalidArgumentError } from "../errors.js";
 import { evaluate, RunAbortedError } from "../eval/evaluate.js";
 import type { Progress } from "../eval/progress.js";
+import { REPORT_FILE } from "../eval/report/write-report.js";
 import type { RunResult } from "../eval/result.js";
 import { runTable } from "../eval/table.js";
 import type { Task, Track } from "../eval/task.js";
@@ -99,7 +101,7 @@ async function evalCommand(terminal: Terminal, name: string, options: Options): 
           terminal.stdout.isTTY ? { colour: true, width: terminal.stdout.columns } : {},
         ),
       );
-    if (!options.quiet) terminal.note(`run folder ${options.out}`);
+    if (!options.quiet) terminal.note(`run folder ${options.out}, report ${join(options.out, REPORT_FILE)}`);
   });
 }
 
@@ -116,7 +118,8 @@ function tasksOf({ tasks, track, limit, numFewshot, data, seed, unsafeCode }: Op
   return namedTasks(names, { track, limit, numFewshot, dataDir: data, fewshotSeed: seed, unsafeCode });
 }
 
-function detailOf({ task, running, requestsDone, requestsTotal, done, total }: Progress): string {
+/** A progress event in words: task, running score with interval, place in the batch. */
+export function detailOf({ task, running, requestsDone, requestsTotal, done, total }: Progress): string {
   const inBatch = done < total && requestsTotal > 0 ? `, request ${requestsDone}/${requestsTotal}` : "";
   if (running === undefined) return `${task}${inBatch}`;
   const [low, high] = running.interval;

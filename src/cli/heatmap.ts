@@ -37,21 +37,26 @@ export function expertHeatmap(load: ExpertLoad, options: HeatmapOptions = {}): s
       : `expert ${busiest} ×${values[busiest]!.toFixed(1)}, cv ${cv[index]!.toFixed(2)}`;
     return `layer ${String(layer).padStart(String(layers.at(-1)).length)} │${cells.join("")}│ ${note}`;
   });
+  return [...rows, `${heatmapLegend(pooled, colour)}, cv = spread over experts (0 is even)`].join("\n");
+}
+
+/** What the cells mean. */
+export function heatmapLegend(pooled: number, colour: boolean): string {
   const each = pooled === 1 ? "one cell per expert" : `each cell ${pooled} experts`;
   const scale = colour ? "dark = idle, red" : "blank = idle, █";
-  const legend = `${each}; ${scale} = ${MOST} times the even share or more, cv = spread over experts (0 is even)`;
-  return [...rows, legend].join("\n");
+  return `${each}; ${scale} = ${MOST} times the even share or more`;
 }
 
 /** Means of `size` neighbours. */
-function pool(values: readonly number[], size: number): number[] {
+export function pool(values: readonly number[], size: number): number[] {
   return Array.from({ length: Math.ceil(values.length / size) }, (_, index) => {
     const part = values.slice(index * size, (index + 1) * size);
     return part.reduce((sum, value) => sum + value, 0) / part.length;
   });
 }
 
-function cell(value: number, width: number, colour: boolean): string {
+/** One cell of utilisation `value`. */
+export function cell(value: number, width: number, colour: boolean): string {
   const share = Number.isNaN(value) ? 0 : Math.min(value / MOST, 1);
   if (colour) {
     const shade = COLOURS[Math.min(COLOURS.length - 1, Math.floor(share * COLOURS.length))]!;

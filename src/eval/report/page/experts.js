@@ -8,20 +8,29 @@ report.showExperts = (data) => {
   const section = document.getElementById("experts");
   section.hidden = false;
   const { loads, contrasts } = data.experts;
-  const holder = report.element("div");
-  const draw = () => holder.replaceChildren(report.loadMap(data.experts, loads[Number(choice.value)]));
+  const holder = report.element("div", { className: "maps" });
+  const perTask = loads.filter(({ task, group }) => task !== null && group === null);
+  const draw = () => {
+    const shown = choice.value === "tasks" ? perTask : [loads[Number(choice.value)]];
+    holder.replaceChildren(...shown.map((load) => report.loadMap(data.experts, load)));
+  };
   const label = ({ task, group }) => (task === null ? "all tasks" : group === null ? task : `${task} · ${group}`);
   const choice = report.select(
     "expert load of",
-    loads.map((load, i) => [i, label(load)]),
+    [
+      ...(perTask.length > 1 ? [["tasks", "tasks side by side"]] : []),
+      ...loads.map((load, i) => [String(i), label(load)]),
+    ],
     draw,
   );
   section.append(report.element("div", { className: "controls" }, choice), holder);
+  const legend = `One row per layer, one cell per expert. Pale: idle; full colour: ${report.MOST} times the even share or more. A beginning that requests share counts once.`;
+  section.append(report.element("p", { className: "quiet legend" }, legend));
   draw();
   for (const contrast of contrasts) section.append(report.contrast(data.experts, contrast));
 };
 
-report.loadMap = ({ layers, numExperts }, { counts, tokens }) => {
+report.loadMap = ({ layers, numExperts }, { task, group, counts, tokens }) => {
   const totals = layers.map((_, row) =>
     counts.slice(row * numExperts, (row + 1) * numExperts).reduce((sum, count) => sum + count, 0),
   );
@@ -30,8 +39,9 @@ report.loadMap = ({ layers, numExperts }, { counts, tokens }) => {
     colour: `color-mix(in srgb, var(--heat) ${Math.min(100, (100 * utilization[i]) / report.MOST)}%, var(--page))`,
     title: `${counts[i].toLocaleString("en")} assignments, ${utilization[i].toFixed(2)} times the even share`,
   }));
-  const legend = `${tokens.toLocaleString("en")} tokens; a beginning that requests share counts once. Pale: idle; full colour: ${report.MOST} times the even share or more. One row per layer, one cell per expert.`;
-  return report.element("div", {}, map, report.element("p", { className: "quiet legend" }, legend));
+  const name = [task ?? "all tasks", group].filter((part) => part !== null).join(" · ");
+  const about = `${name}: ${tokens.toLocaleString("en")} tokens`;
+  return report.element("figure", {}, map, report.element("figcaption", { className: "quiet legend" }, about));
 };
 
 /** One row per layer, one cell per expert; `cell` gives the colour and the title of each. */
