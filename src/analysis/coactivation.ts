@@ -4,6 +4,7 @@
  * `pmiCorrected` is what to read.
  */
 
+import { invalidArgument } from "../errors.js";
 import { EMPTY_SLOT } from "../router/schema.js";
 import { RoutingAccumulator, type RoutingShape, type TraceBatch } from "./accumulator.js";
 
@@ -74,11 +75,12 @@ export class Coactivation extends RoutingAccumulator {
     }
   }
 
-  /** c_ij, with c_i on the diagonal; a view. `layer` by global number. [N, N] */
+  /** c_ij, with c_i on the diagonal; a view. `layer` by global number; throws INVALID_ARGUMENT for another. [N, N] */
   matrix(layer: number): Float64Array {
     const { layers, numExperts } = this.shape;
     const size = numExperts * numExperts;
     const index = layers.indexOf(layer);
+    if (index < 0) throw invalidArgument("layer", `one of the MoE layers ${layers.join(", ")}`, layer);
     return this.#matrix.subarray(index * size, (index + 1) * size);
   }
 

@@ -6,7 +6,7 @@
 import { InvalidArgumentError, invalidArgument } from "../errors.js";
 import type { RouterTrace } from "../router/trace.js";
 import { RoutingAccumulator, type TraceBatch } from "./accumulator.js";
-import { RouteAgreement, sharedExperts } from "./route-agreement.js";
+import { RouteAgreement, sharedExperts, usedSlots } from "./route-agreement.js";
 import { marginOf } from "./route-margins.js";
 
 /** Rows (token, layer) whose margin lies in [from, to), and how many of them have another set of experts in the second trace. */
@@ -54,7 +54,8 @@ export class FlipsByMargin extends RoutingAccumulator {
         const row = token * numLayers + layer;
         const bin = Math.min(this.#numBins - 1, Math.floor(marginOf(trace, row) / this.binWidth));
         this.#tokens[layer]![bin]!++;
-        if (sharedExperts(trace, row, other, row) < shape.numExpertsPerToken) this.#flips[layer]![bin]!++;
+        const larger = Math.max(usedSlots(trace, row), usedSlots(other, row));
+        if (sharedExperts(trace, row, other, row) < larger) this.#flips[layer]![bin]!++;
       }
     }
   }

@@ -5,10 +5,11 @@
  */
 
 import { InvalidArgumentError } from "../errors.js";
+import { EMPTY_SLOT } from "../router/schema.js";
 import type { RouterTrace } from "../router/trace.js";
 import { poolDocuments, RoutingAccumulator, type TokenSubset, type TraceBatch } from "./accumulator.js";
 
-/** Per layer: shared experts, tokens whose set differs; in the last place of a row: tokens whose set differs in any layer. */
+/** Per layer: shares of common experts, tokens whose set differs; in the last place of a row: tokens whose set differs in any layer. */
 const SUMS = 2;
 
 /**
@@ -47,8 +48,9 @@ export class RouteAgreement extends RoutingAccumulator {
       for (let layer = 0; layer < numLayers; layer++) {
         const row = token * numLayers + layer;
         const shared = sharedExperts(trace, row, other, row);
-        sums[layer * SUMS]! += shared;
-        if (shared === shape.numExpertsPerToken) continue;
+        const larger = Math.max(usedSlots(trace, row), usedSlots(other, row));
+        sums[layer * SUMS]! += shared / larger;
+        if (shared === larger) continue;
         sums[layer * SUMS + 1]!++;
         differs = 1;
       }
@@ -56,10 +58,10 @@ export class RouteAgreement extends RoutingAccumulator {
     }
   }
 
-  /** Mean of |S_A and S_B| / k; uniform k/N, ceiling 1. [L] */
+  /** Mean of |S_A and S_B| / k, where top-k was changed over the size of the larger set; uniform k/N, ceiling 1. [L] */
   agreement(weights?: ArrayLike<number>): Float64Array {
-    const shared = this.tokens(weights) * this.shape.numExpertsPerToken;
-    return this.#pooled(0, weights).map((sum) => sum / shared);
+    const tokens = this.tokens(weights);
+    return this.#pooled(0, weights).map((sum) => sum / tokens);
   }
 
   /** Share of tokens whose set differs in the layer. [L] */
@@ -99,6 +101,13 @@ export function sharedExperts(a: RouterTrace, rowA: number, b: RouterTrace, rowB
     for (let j = rowB * b.topK; j < (rowB + 1) * b.topK; j++) if (expertsA[i] === expertsB[j]) shared++;
   }
   return shared;
+}
+
+/** Experts of a row: k, unless a top-k intervention changed it. */
+export function usedSlots({ columns: { topkExperts }, topK }: RouterTrace, row: number): number {
+  let used = 0;
+  for (let i = row * topK; i < (row + 1) * topK; i++) if (topkExperts[i] !== EMPTY_SLOT) used++;
+  return used;
 }
 
 function checkSameTokens(a: RouterTrace, b: RouterTrace): void {
