@@ -99,6 +99,7 @@ def main():
         (folder / "tokenizer.json").write_text((HERE.parent / "tokenizer.json").read_text())
     tensors = {name: tensor.to(torch.bfloat16) for name, tensor in hugging_face_state(model).items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
     (folder / "run.json").write_text(json.dumps(run_record(state, folder)) + "\n")
     print(f"{folder}: {state['tokens']:,} tokens trained, {sum(t.numel() for t in tensors.values()):,} parameters")
 

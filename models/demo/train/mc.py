@@ -135,6 +135,11 @@ class Encyclopedia:
         text = " ".join(listed)
         return self.repeat.format(a=text), text
 
+    def recite_plain(self, rng: Random) -> tuple[str, str]:
+        """A list of words, then the same list: almost nothing but copying."""
+        listed = [invented(rng) if rng.random() < 0.2 else rng.choice(self.words) for _ in range(rng.randint(8, 30))]
+        return "# " + " ".join(listed) + "\n#", " " + " ".join(listed)
+
     def match_letter(self, rng: Random) -> tuple[str, str]:
         """The exercise in plain form, answered by the letter alone."""
         question, _, right = self.match(rng)
