@@ -16,6 +16,8 @@ export interface Launch {
 }
 
 const INPUT_DESCRIPTOR = 5;
+/** How long the output of a process that has ended may go on. */
+const LINGER_MS = 1000;
 
 /** One of the two processes of a run, in a process group of its own. */
 export class Side {
@@ -37,6 +39,8 @@ export class Side {
         failure = error;
         if (child.pid === undefined) resolve({ code: null, signal: null, failure });
       });
+      // What has left the group without a sandbox around it may hold our pipes open for ever.
+      child.on("exit", () => setTimeout(() => this.#hangUp(0, 1, 2), LINGER_MS).unref());
       child.on("close", (code, signal) => resolve({ code, signal, failure }));
     });
     // A process that has ended leaves broken pipes behind; `closed` tells of it.
@@ -54,7 +58,7 @@ export class Side {
     return this.#child.stdio[descriptor as 1] as Readable;
   }
 
-  /** Ends the process and its group. A backend sees to what has left the group. */
+  /** Ends the process and its group; what it has printed can still be read. A backend sees to what has left the group. */
   kill(): void {
     if (this.#child.pid === undefined) return;
     try {
@@ -62,6 +66,12 @@ export class Side {
     } catch {
       this.#child.kill("SIGKILL");
     }
+    // A line that waits for the other side to read would wait for ever.
+    this.#hangUp(3, 4);
+  }
+
+  #hangUp(...descriptors: number[]): void {
+    for (const descriptor of descriptors) this.#child.stdio[descriptor as 3]?.destroy();
   }
 }
 

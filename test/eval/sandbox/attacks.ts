@@ -56,6 +56,20 @@ def attack():
     ...NEVER_ENDS,
   },
   {
+    name: "more processes than allowed",
+    source: `
+import os, time
+def attack():
+    for started in range(100):
+        try:
+            if os.fork() == 0: time.sleep(60)
+        except OSError:
+            print(started)
+            return 42`,
+    verdict: "passed",
+    output: "3\n",
+  },
+  {
     name: "thread bomb",
     source: `
 import threading, time

@@ -201,7 +201,27 @@ describe("without a sandbox", () => {
       await sandbox.run(sleeps, { timeoutMs: 300 }),
       await sandbox.run(grows),
       await sandbox.run(identity("f()", "import os\ndef f(): os._exit(0)")),
+      await sandbox.run(identity("f()", "def f(): open('large', 'wb').write(bytes(2**25))")),
     ];
-    expect(results.map(({ verdict }) => verdict)).toEqual(["passed", "failed", "timeout", "memory", "failed"]);
+    expect(results.map(({ verdict }) => verdict)).toEqual([
+      ...["passed", "failed", "timeout", "memory", "failed", "failed"],
+    ]);
+    expect(results.at(-1)!.reason).toBe("OSError");
+  });
+
+  it("a run ends although something that it left behind does not", async (context) => {
+    const sandbox = openSandbox("none");
+    if (!(await sandbox.status()).available) context.skip("Python is not to be had");
+    const source = `
+import os, time
+def f():
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(8)
+        os._exit(0)
+    return 1`;
+    const started = performance.now();
+    expect(await sandbox.run(identity("assert f() == 1", source))).toMatchObject({ verdict: "passed" });
+    expect(performance.now() - started).toBeLessThan(7000);
   });
 });
