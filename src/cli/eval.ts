@@ -57,7 +57,7 @@ export function registerEval(program: Command, terminal: Terminal): void {
     .option("--intervene <file|json>", 'changes to routing, e.g. \'{"kind":"mask","layers":[3],"experts":[5]}\'')
     .option(
       "--trace <level>",
-      "routes: topk or logits go into the run folder, counts are only printed",
+      "routes into the run folder: topk or logits by token, counts summed by task",
       oneOf("counts", "topk", "logits"),
     )
     .option(

@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { AbortError, fromSystemError, invalidArgument } from "../errors.js";
 import { asLanguageModel, type LanguageModel, type LanguageModelSource, type TraceLevel } from "./language-model.js";
+import { COUNTS_FILE, LoadCounts } from "./load-counts.js";
 import { type Progress, ProgressMeter } from "./progress.js";
 import { versions } from "./provenance.js";
 import { writeReport } from "./report/write-report.js";
@@ -18,7 +19,7 @@ export interface EvaluateOptions {
   out?: string;
   /** Go on with the run that `out` holds. */
   resume?: boolean;
-  /** Ask the model for its routes. They go to the run folder's `trace/` as Parquet; without a folder they are kept in the result. */
+  /** Ask the model for its routes. They go to the run folder's `trace/`, as Parquet or at level `counts` as sums; without a folder they are kept in the result. */
   trace?: TraceLevel;
   /** Opens another place for the routes; `folder` is the run's `trace/`, or undefined without a run folder. */
   traceSink?: (folder: string | undefined) => TraceSink;
@@ -111,6 +112,7 @@ async function runTasks(
   const sink =
     options.traceSink?.(folder?.tracePath) ?? (folder === undefined ? run.traceSink() : shardsOf(folder, run));
   const { batchSize = 16, concurrency = 1, trace, signal } = options;
+  const counts = await countsOf(model, folder, trace);
   try {
     for (const [i, task] of run.tasks.entries()) {
       const loaded = run.loaded[i]!;
@@ -131,6 +133,7 @@ async function runTasks(
         async ({ rows, traces }) => {
           if (traces.length > 0) await sink.write(traces);
           await folder?.append(rows);
+          await counts?.add(task.name);
           for (const row of rows) {
             run.add(row);
             meter.add(row.scores);
@@ -142,6 +145,16 @@ async function runTasks(
   } finally {
     await sink.close();
   }
+}
+
+/** At level `counts` a run folder keeps the sums of a model that counts. */
+async function countsOf(
+  model: LanguageModel,
+  folder: RunFolder | undefined,
+  trace: TraceLevel | undefined,
+): Promise<LoadCounts | undefined> {
+  if (trace !== "counts" || folder === undefined || model.expertLoad === undefined) return undefined;
+  return await LoadCounts.open(join(folder.tracePath, COUNTS_FILE), () => model.expertLoad!());
 }
 
 function shardsOf(folder: RunFolder, run: Run): TraceSink {

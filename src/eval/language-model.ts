@@ -1,3 +1,5 @@
+import type { ExpertLoad } from "../router/expert-load.js";
+
 /**
  * All that the eval harness knows of a model: three kinds of request and a description. The native model, a remote endpoint and
  * a scripted model serve alike. The harness hands requests over in batches and never asks how they are computed.
@@ -131,6 +133,8 @@ export interface LanguageModel {
   generate(requests: readonly GenerateRequest[], options?: CallOptions): Promise<GenerateResult[]>;
   chat(requests: readonly ChatRequest[], options?: CallOptions): Promise<GenerateResult[]>;
   describe(): ModelDescription | Promise<ModelDescription>;
+  /** Assignments that the model has computed since it was loaded, where it counts them. */
+  expertLoad?(): Promise<ExpertLoad>;
 }
 
 /** Something that can give such a view of itself: the native `Model`, whose own methods are shaped for people. */

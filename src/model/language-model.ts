@@ -2,6 +2,7 @@
 import { basename } from "node:path";
 import { packageVersion } from "../native/addon.js";
 import type { CaptureLevel } from "../native/binding.js";
+import type { ExpertLoad } from "../router/expert-load.js";
 import type { Intervention } from "../router/interventions.js";
 import type { RouterTrace } from "../router/trace.js";
 import { type HashedFile, hashFiles } from "./file-hashes.js";
@@ -64,6 +65,7 @@ export interface ModelAsLanguageModel {
     options?: BatchOptions,
   ): Promise<BatchGeneration[]>;
   describe(): Promise<DescribedModel>;
+  expertLoad(): Promise<ExpertLoad>;
 }
 
 export function languageModelOf(model: Model): ModelAsLanguageModel {
@@ -86,6 +88,7 @@ export function languageModelOf(model: Model): ModelAsLanguageModel {
         options,
       ),
     describe: () => describeModel(model),
+    expertLoad: () => model.expertLoad(),
   };
 }
 

@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { joinOutcomes, type OutcomeSlot } from "../../analysis/outcome-join.js";
 import { RoutingLoad } from "../../analysis/routing-load.js";
 import { fromSystemError, InvalidArgumentError } from "../../errors.js";
+import type { ExpertLoad } from "../../router/expert-load.js";
 import { loadTrace } from "../../router/trace-files.js";
+import { COUNTS_FILE, readCounts } from "../load-counts.js";
 import type { ReportSample, ReportTask } from "./report-data.js";
 
 /** Expert load of a run, and which experts served right and wrong answers. A slot (layer l, expert e) is number l N + e. */
@@ -21,7 +23,8 @@ export interface GroupLoad {
   /** null for all tasks, and for all groups of a task. */
   task: string | null;
   group: string | null;
-  tokens: number;
+  /** null at trace level `counts`, which does not count them. */
+  tokens: number | null;
   /** [layers, numExperts] */
   counts: readonly number[];
 }
@@ -50,8 +53,8 @@ interface TaskRoutes {
 }
 
 /**
- * Expert load from the Parquet shards of a run's `trace/`, one shard at a time; undefined where there are none. Fills in each sample's
- * `experts`.
+ * Expert load from the Parquet shards of a run's `trace/`, one shard at a time, or from its counts; undefined where there is neither.
+ * Fills in each sample's `experts`, where there are routes.
  */
 export async function readExperts(
   folder: string,
@@ -62,7 +65,7 @@ export async function readExperts(
   for (const shard of await shardsOf(folder)) await addShard(loads, shard);
   const routes = tasks.map(({ name }) => routesOf(loads.get(name)));
   const shape = routes.find((route) => route !== undefined)?.load.shape;
-  if (shape === undefined) return undefined;
+  if (shape === undefined) return countedExperts(folder, tasks);
   for (const sample of samples) {
     const route = routes[sample.task];
     const document = route?.documents.get(sample.id);
@@ -74,7 +77,7 @@ export async function readExperts(
   return {
     layers: shape.layers,
     numExperts: shape.numExperts,
-    loads: tasks.length === 1 ? perTask : [sumOf(perTask.filter(({ group }) => group === null)), ...perTask],
+    loads: withSum(perTask),
     falseDiscoveryRate: FALSE_DISCOVERY_RATE,
     contrasts,
   };
@@ -134,11 +137,37 @@ function loadsOf({ load, documents }: TaskRoutes, task: ReportTask, samples: rea
     }
     return over(name, weights);
   });
-  return [over(null, new Float64Array(load.documents.length).fill(1)), ...perGroup.filter(({ tokens }) => tokens > 0)];
+  return [
+    over(null, new Float64Array(load.documents.length).fill(1)),
+    ...perGroup.filter(({ tokens }) => tokens !== 0),
+  ];
+}
+
+/** What a run at level `counts` has: sums by task, nothing of single samples. */
+async function countedExperts(folder: string, tasks: readonly ReportTask[]): Promise<ReportExperts | undefined> {
+  const counted = (await readCounts(join(folder, COUNTS_FILE))) ?? new Map<string, ExpertLoad>();
+  const [first] = counted.values();
+  if (first === undefined) return undefined;
+  const loads = tasks.flatMap(({ name }): GroupLoad[] => {
+    const load = counted.get(name);
+    return load === undefined ? [] : [{ task: name, group: null, tokens: null, counts: Array.from(load.counts) }];
+  });
+  if (loads.length === 0) return undefined;
+  const { layers, numExperts } = first;
+  return { layers, numExperts, loads: withSum(loads), falseDiscoveryRate: FALSE_DISCOVERY_RATE, contrasts: [] };
+}
+
+/** The load of all tasks before those of each, where there are several. */
+function withSum(loads: readonly GroupLoad[]): GroupLoad[] {
+  const perTask = loads.filter(({ group }) => group === null);
+  return perTask.length === 1 ? [...loads] : [sumOf(perTask), ...loads];
 }
 
 function sumOf(loads: readonly GroupLoad[]): GroupLoad {
-  const tokens = loads.reduce((sum, load) => sum + load.tokens, 0);
+  const tokens = loads.reduce<number | null>(
+    (sum, load) => (sum === null || load.tokens === null ? null : sum + load.tokens),
+    0,
+  );
   const counts = loads[0]!.counts.map((_, slot) => loads.reduce((sum, load) => sum + load.counts[slot]!, 0));
   return { task: null, group: null, tokens, counts };
 }
@@ -151,6 +180,9 @@ function contrastOf({ load }: TaskRoutes, task: ReportTask, samples: readonly Re
   });
   const correct = outcomes.filter((outcome) => outcome.correct).length;
   const counts = { task: task.name, scorer: task.scorer, correct, wrong: outcomes.length - correct };
+  if (correct === 0 || correct === outcomes.length) {
+    return { ...counts, note: `Not tested: there are ${correct} right and ${counts.wrong} wrong answers.` };
+  }
   const numSlots = load.shape.layers.length * load.shape.numExperts;
   const affordable = Math.floor(MOST_ADDITIONS / (Math.max(1, outcomes.length) * numSlots));
   const permutations = Math.min(Math.max(9999, 20 * numSlots), affordable);

@@ -24,7 +24,7 @@ report.showExperts = (data) => {
     draw,
   );
   section.append(report.element("div", { className: "controls" }, choice), holder);
-  const legend = `One row per layer, one cell per expert. Pale: idle; full colour: ${report.MOST} times the even share or more. A beginning that requests share counts once.`;
+  const legend = `One row per layer, one cell per expert. No colour: idle; full colour: ${report.MOST} times the even share or more. A beginning that requests share counts once.`;
   section.append(report.element("p", { className: "quiet legend" }, legend));
   draw();
   for (const contrast of contrasts) section.append(report.contrast(data.experts, contrast));
@@ -40,7 +40,9 @@ report.loadMap = ({ layers, numExperts }, { task, group, counts, tokens }) => {
     title: `${counts[i].toLocaleString("en")} assignments, ${utilization[i].toFixed(2)} times the even share`,
   }));
   const name = [task ?? "all tasks", group].filter((part) => part !== null).join(" · ");
-  const about = `${name}: ${tokens.toLocaleString("en")} tokens`;
+  const assignments = totals.reduce((sum, total) => sum + total, 0);
+  const size = tokens === null ? [assignments, "assignments"] : [tokens, "tokens"];
+  const about = `${name}: ${size[0].toLocaleString("en")} ${size[1]}`;
   return report.element("figure", {}, map, report.element("figcaption", { className: "quiet legend" }, about));
 };
 
