@@ -15,8 +15,10 @@ export function registerCompare(program: Command, terminal: Terminal): void {
     .addOption(jsonOption("print the comparisons as JSON"))
     .addHelpText("after", "\nExample:\n  $ moescope compare runs/baseline runs/without-expert-5")
     .action(async (a: string, b: string, { json }: { json?: boolean }) => {
-      const comparisons = compare(await readRun(a), await readRun(b));
-      if (json) await terminal.printJson(comparisons);
-      else await terminal.print(comparisonTable(comparisons));
+      const [runA, runB] = [await readRun(a), await readRun(b)];
+      const comparisons = compare(runA, runB);
+      if (json) return await terminal.printJson(comparisons);
+      await terminal.print(`A: ${runA.model}, ${a}\nB: ${runB.model}, ${b}`);
+      await terminal.print(comparisonTable(comparisons));
     });
 }

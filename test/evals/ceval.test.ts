@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ceval } from "../../evals/ceval.js";
 import { readZip } from "../../src/eval/zip.js";
-import { evaluate, scriptedModel } from "../../src/index.js";
+import { csvRows, evaluate, scriptedModel } from "../../src/index.js";
 import { shared, skipReason } from "../eval/shared.js";
 import { digestOfPrompts, expectAggregate, promptDigests, promptText, readRun, replay } from "./lm-eval.js";
 
@@ -153,6 +153,32 @@ describe("C-Eval's data", () => {
   it("refuses subjects and shots that do not exist", () => {
     expect(() => ceval({ subjects: ["alchemy"] })).toThrow(/^Expected subjects of C-Eval .* got "alchemy"\.$/);
     expect(() => ceval({ numFewshot: 6 })).toThrow(/^Expected a whole number from 0 to 5/);
+  });
+
+  it.skipIf(skipReason)(
+    `leaves the submission in the run folder, in the format of the example${skipReason}`,
+    async () => {
+      const out = join(folder, "run");
+      const sampleIds = ["law/0", "law/7", "logic/2"];
+      const model = scriptedModel({ loglikelihood: ({ continuation }) => (continuation === " C" ? -1 : -2) });
+      await evaluate(model, [ceval({ dataDir, split: "test", sampleIds })], { out });
+      const submission: unknown = JSON.parse(readFileSync(join(out, "ceval-test.submission.json"), "utf8"));
+      expect(submission).toEqual({ law: { "0": "C", "7": "C" }, logic: { "2": "C" } });
+    },
+  );
+
+  it.skipIf(skipReason)(`scores a test split that has answers${skipReason}`, async () => {
+    const names = ["test/logic_test.csv", "dev/logic_dev.csv"];
+    for (const part of ["test", "dev"]) mkdirSync(join(folder, "ceval", part), { recursive: true });
+    const files = await readZip(join(dataDir, "ceval", "ceval-exam.zip"), (name) => names.includes(name));
+    const dev = files.get(names[1]!)!.toString("utf8");
+    writeFileSync(join(folder, "ceval", names[1]!), dev);
+    // The worked examples, without their explanations, stand in for a test split that has answers.
+    const rows = csvRows(dev, 8, "dev").map((row) => row.slice(0, 7).map((cell) => `"${cell.replaceAll('"', '""')}"`));
+    const text = [rows[0]!.join().replaceAll('"', ""), ...rows.slice(1).map((row) => row.join())].join("\n");
+    writeFileSync(join(folder, "ceval", names[0]!), text);
+    const task = await ceval({ dataDir: folder, split: "test", subjects: ["logic"] }).load();
+    expect(task.samples.map(({ target }) => target).join("")).toMatch(/^[ABCD]{5}$/);
   });
 
   it.skipIf(skipReason)(`reads the unpacked archive as well, and finds faults in it${skipReason}`, async () => {
