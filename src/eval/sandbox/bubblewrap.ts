@@ -26,7 +26,8 @@ async function findRunner(python: string | undefined): Promise<Runner | Unavaila
   if (process.platform !== "linux") return unavailable(`bubblewrap is for Linux, this is ${process.platform}`);
   const bwrap = await commandOnPath("bwrap");
   if (bwrap === undefined) return unavailable("bwrap is not on PATH (Debian and Ubuntu: apt-get install bubblewrap)");
-  const version = (await promisify(execFile)(bwrap, ["--version"])).stdout.trim().split(" ").at(-1)!;
+  const version = await versionOf(bwrap);
+  if (version === undefined) return unavailable(`${bwrap} does not run`);
   const system = await systemMounts();
   const reasons: string[] = [];
   for (const command of python === undefined ? USUAL_PYTHONS : [python]) {
@@ -44,6 +45,15 @@ async function findRunner(python: string | undefined): Promise<Runner | Unavaila
     );
   }
   return unavailable(`bubblewrap ${version} does not work here (${[...new Set(reasons)].join("; ")})`);
+}
+
+async function versionOf(bwrap: string): Promise<string | undefined> {
+  try {
+    const { stdout } = await promisify(execFile)(bwrap, ["--version"], { timeout: 30_000 });
+    return stdout.trim().split(" ").at(-1);
+  } catch {
+    return undefined;
+  }
 }
 
 function unavailable(reason: string): Unavailable {

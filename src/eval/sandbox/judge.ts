@@ -126,6 +126,8 @@ class Trial {
     const [worker, checker] = [this.#worker.line(3), this.#checker.line(3)];
     checker.pipe(worker);
     worker.pipe(checker);
+    // A stream that breaks off does not end what it is piped to, and the checker would wait for an answer.
+    worker.once("close", () => checker.end());
     answers.take(worker);
     return answers;
   }

@@ -10,11 +10,15 @@ const COMMON = String.raw`
 import collections, collections.abc, decimal, fractions, itertools, json, numbers, os, resource, sys
 
 def restrict(limits):
+    # A limit that this system does not have is left out; a sandbox is tried for its limits before it is used.
     for name, value in limits.items():
-        kind = getattr(resource, name)
-        hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, value))
+        try:
+            kind = getattr(resource, name)
+            hard = resource.getrlimit(kind)[1]
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(kind, (value, value))
+        except (AttributeError, OSError, ValueError):
+            pass
 
 SEQUENCES = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "deque": collections.deque}
 MOST_ITEMS = 100000

@@ -13,7 +13,7 @@ def ways_out():
         found.append("be root")
     if os.getpid() > 100:
         found.append("see the processes of others")
-    for folder in ["/root", "/home", "/proc/1", "/etc/passwd"]:
+    for folder in ["/etc/passwd", "/proc/1", "/var", "/run"]:
         if os.path.exists(folder):
             found.append("see " + folder)
     for folder in ["/", "/usr", "/dev", "/dev/shm"]:

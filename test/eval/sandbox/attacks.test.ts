@@ -4,8 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Program } from "../../../src/index.js";
-import { ATTACKS } from "./attacks.js";
+import { EXHAUSTION } from "./exhaustion.js";
+import { FORGERY } from "./forgery.js";
 import { sandboxHere } from "./here.js";
+import { REACHING } from "./reaching.js";
+
+const ATTACKS = [...EXHAUSTION, ...REACHING, ...FORGERY];
 
 const folder = mkdtempSync(join(tmpdir(), "moescope-attacked-"));
 let server: Server;

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
@@ -146,7 +146,7 @@ describe("a run", () => {
 
 describe("where bubblewrap does not work", () => {
   /** A folder with a `bwrap` of our own. */
-  const withBwrap = (script: string): void => {
+  const withBwrap = (script: string): string => {
     const folder = mkdtempSync(join(tmpdir(), "moescope-bwrap-"));
     writeFileSync(
       join(folder, "bwrap"),
@@ -154,6 +154,7 @@ describe("where bubblewrap does not work", () => {
     );
     for (const path of [folder, join(folder, "bwrap")]) chmodSync(path, 0o755);
     process.env.PATH = `${folder}:${PATH}`;
+    return folder;
   };
   const program = identity("assert f(1) == 1");
 
@@ -179,6 +180,16 @@ describe("where bubblewrap does not work", () => {
     const result = await openSandbox("bubblewrap").run(program);
     expect(result.verdict).toBe("not-run");
     expect(result.reason).toMatch(/a program could .*see \/etc\/passwd/);
+  });
+
+  it.skipIf(notLinux)(`programs are not run, and the reason is said: it is gone${notLinux}`, async (context) => {
+    await sandboxHere(context);
+    const folder = withBwrap('exec bwrap "$@"');
+    const sandbox = openSandbox("bubblewrap");
+    expect(await sandbox.run(program)).toMatchObject({ verdict: "passed" });
+    rmSync(folder, { recursive: true });
+    const result = await sandbox.run(program);
+    expect([result.verdict, result.reason]).toEqual(["not-run", `spawn ${folder}/bwrap ENOENT`]);
   });
 
   it("programs are not run, and the reason is said: there is no Python", async () => {
