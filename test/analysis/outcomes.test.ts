@@ -218,6 +218,15 @@ describe("wrong input", () => {
       "Expected a pair of traces for route agreement, got one.",
     ],
     [
+      "the same ids at other positions",
+      () => {
+        const trace = syntheticTrace([promptRun(2)]);
+        const moved = syntheticTrace([{ ...promptRun(2), firstPosition: 5 }]);
+        return new RouteAgreement().addPair(trace, moved);
+      },
+      "Expected two traces of the same tokens, got token 100 at position 0 and token 100 at position 5 in place 0: another text or another tokenizer.",
+    ],
+    [
       "another text",
       () => new RouteAgreement().addPair(syntheticTrace([promptRun(2)]), syntheticTrace([promptRun(2, 1)])),
       "Expected two traces of the same tokens, got token 100 at position 0 and token 101 at position 1 in place 0: another text or another tokenizer.",
