@@ -2,6 +2,9 @@
 import type { ExpertLoad } from "../router/expert-load.js";
 import { cell, type HeatmapOptions, heatmapLegend, pool } from "./heatmap.js";
 
+/** A cell is full at this multiple of the even share: domains are to be told apart, outliers less so. */
+const MOST = 2.5;
+
 export interface DomainLoad {
   name: string;
   load: ExpertLoad;
@@ -22,10 +25,10 @@ export function domainHeatmap(domains: readonly DomainLoad[], options: HeatmapOp
     const blocks = utilization.map((values) => {
       const cells = pool(Array.from(values.subarray(row * numExperts, (row + 1) * numExperts)), pooled);
       const padding = " ".repeat(blockWidth - cells.length * cellWidth);
-      return cells.map((value) => cell(value, cellWidth, colour)).join("") + padding;
+      return cells.map((value) => cell(value, cellWidth, colour, MOST)).join("") + padding;
     });
     return `layer ${String(layer).padStart(3)} │${blocks.join("│ ")}│`;
   });
   const names = domains.map(({ name }) => name.padEnd(blockWidth)).join("  ");
-  return [`${" ".repeat(11)}${names}`.trimEnd(), ...rows, heatmapLegend(pooled, colour)].join("\n");
+  return [`${" ".repeat(11)}${names}`.trimEnd(), ...rows, heatmapLegend(pooled, colour, MOST)].join("\n");
 }

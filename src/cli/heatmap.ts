@@ -41,10 +41,10 @@ export function expertHeatmap(load: ExpertLoad, options: HeatmapOptions = {}): s
 }
 
 /** What the cells mean. */
-export function heatmapLegend(pooled: number, colour: boolean): string {
+export function heatmapLegend(pooled: number, colour: boolean, most: number = MOST): string {
   const each = pooled === 1 ? "one cell per expert" : `each cell ${pooled} experts`;
   const scale = colour ? "dark = idle, red" : "blank = idle, █";
-  return `${each}; ${scale} = ${MOST} times the even share or more`;
+  return `${each}; ${scale} = ${most} times the even share or more`;
 }
 
 /** Means of `size` neighbours. */
@@ -55,9 +55,9 @@ export function pool(values: readonly number[], size: number): number[] {
   });
 }
 
-/** One cell of utilisation `value`. */
-export function cell(value: number, width: number, colour: boolean): string {
-  const share = Number.isNaN(value) ? 0 : Math.min(value / MOST, 1);
+/** One cell of utilisation `value`; it is full at `most`. */
+export function cell(value: number, width: number, colour: boolean, most: number = MOST): string {
+  const share = Number.isNaN(value) ? 0 : Math.min(value / most, 1);
   if (colour) {
     const shade = COLOURS[Math.min(COLOURS.length - 1, Math.floor(share * COLOURS.length))]!;
     return `\x1b[48;5;${shade}m${" ".repeat(width)}\x1b[0m`;

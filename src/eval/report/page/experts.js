@@ -82,7 +82,7 @@ report.contrast = ({ layers, numExperts, falseDiscoveryRate }, { task, scorer, c
     return { colour, isSure: isSure(slots[i]), title: `${points(stratified)} points, q ${q.toPrecision(2)}` };
   });
   const sure = slots.filter(isSure).sort((a, b) => Math.abs(b.stratified) - Math.abs(a.stratified));
-  const legend = `Blue: chosen more often by tokens of right answers (${correct}), orange: of wrong ones (${wrong}), by ${scorer}, compared within subject and length; strongest ${points(largest)} points. Framed: ${sure.length} of ${slots.length} with a false discovery rate of ${falseDiscoveryRate}. An association, not a cause.`;
+  const legend = `Blue: chosen more often by tokens of right answers (${correct}), orange: of wrong ones (${wrong}), by ${scorer}, compared within subject and length; strongest ${(100 * largest).toFixed(1)} points. Framed: ${sure.length} of ${slots.length} with a false discovery rate of ${falseDiscoveryRate}. An association, not a cause.`;
   block.append(map, report.element("p", { className: "quiet legend" }, legend));
   const rows = sure.slice(0, 10).map(({ layer, expert, stratified, interval, q }) => ({
     className: "",
@@ -95,6 +95,6 @@ report.contrast = ({ layers, numExperts, falseDiscoveryRate }, { task, scorer, c
     ],
   }));
   const columns = ["layer", "expert", "right - wrong, points", "95 % interval", "q"].map((name) => [name, "number"]);
-  if (rows.length > 0) block.append(report.table(columns, rows));
+  if (rows.length > 0) block.append(report.element("div", { className: "compact" }, report.table(columns, rows)));
   return block;
 };
