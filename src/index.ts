@@ -64,6 +64,7 @@ export {
 export { type LoadFigure, RoutingLoad } from "./analysis/routing-load.js";
 export { type InformationNull, Specialization } from "./analysis/specialization.js";
 export { type TableOptions, traceOfTable } from "./analysis/table.js";
+export { readTraces } from "./analysis/trace-folder.js";
 export { type VocabularyId, VocabularySpecialization } from "./analysis/vocabulary.js";
 // checkpoint
 export { type Checkpoint, type Licence, type OpenOptions, openCheckpoint } from "./checkpoint/checkpoint.js";
