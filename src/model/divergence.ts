@@ -4,6 +4,7 @@ import type { StepSegment } from "../native/binding.js";
 import { throwIfAborted } from "./engine.js";
 import type { Model } from "./model.js";
 import { type RollingOptions, type RollingResult, textSizes, windowsOf } from "./rolling.js";
+import { SEGMENT } from "./step-traces.js";
 
 /** Over the predicted tokens of a text; A is the model that was asked about, B the other. */
 export interface Divergence {
@@ -96,7 +97,8 @@ async function addWindow(
       const end = isContext ? firstRow : Math.min(start + PIECE_ROWS, inputIds.length);
       const run = (model: Model, sequence: number) => {
         const head: StepSegment["head"] = isContext ? { kind: "none" } : { kind: "logits", rows: "all" };
-        const segment = { sequence, tokenIds: inputIds.slice(start, end), origin: 0 as const, segment: 0, head };
+        const tokenIds = inputIds.slice(start, end);
+        const segment = { sequence, tokenIds, origin: 0 as const, segment: SEGMENT.question, head };
         const capture = comparesRoutes && !isContext ? "topk" : "counts";
         return model.parts.engine.step({ segments: [segment], capture }, { signal });
       };
