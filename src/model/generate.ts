@@ -12,7 +12,7 @@ import type { Engine } from "./engine.js";
 import { throwIfAborted } from "./engine.js";
 import type { PrefixKind } from "./prefix-cache.js";
 import { type SamplingParameters, toSampleSpec } from "./sampling.js";
-import { tracesOf } from "./step-traces.js";
+import { SEGMENT, tracesOf } from "./step-traces.js";
 import { StopText } from "./stop-text.js";
 
 export type FinishReason = "eos" | "stop" | "length";
@@ -52,7 +52,10 @@ export interface GeneratedToken {
 export interface GenerationContext {
   engine: Engine;
   tokenizer: Tokenizer;
+  /** Every token that ends a text. */
   eosTokenIds: ReadonlySet<number>;
+  /** As in SampleSpec. */
+  allowedTokens?: Uint32Array;
   maxContext: number;
   rules: readonly RouteRule[];
   rulesKey: string;
@@ -69,9 +72,6 @@ export interface GenerationCallbacks {
 
 /** Texts that are under way at once. */
 const MAX_ACTIVE = 16;
-/** Labels in router/schema.ts's STANDARD_SEGMENTS. */
-const PROMPT_SEGMENT = 1;
-const GENERATED_SEGMENT = 3;
 
 /** One text under way. */
 class Draft {
@@ -103,7 +103,7 @@ class Draft {
   }
 
   /** What the next step appends. */
-  segment(): StepSegment {
+  segment({ allowedTokens }: GenerationContext): StepSegment {
     const { promptIds, sampling } = this.job;
     const isPrompt = this.tokens.length === 0;
     const tokenIds = isPrompt ? promptIds.subarray(this.held) : Int32Array.of(this.tokens.at(-1)!);
@@ -112,8 +112,14 @@ class Draft {
       sequence: this.sequence,
       tokenIds,
       origin: isPrompt ? 0 : 1,
-      segment: isPrompt ? PROMPT_SEGMENT : GENERATED_SEGMENT,
-      head: { kind: "sample", spec: toSampleSpec(sampling, tokensSoFar, promptIds.length, this.sample) },
+      segment: isPrompt ? SEGMENT.question : SEGMENT.generated,
+      head: {
+        kind: "sample",
+        spec: {
+          ...toSampleSpec(sampling, tokensSoFar, promptIds.length, this.sample),
+          ...(allowedTokens && { allowedTokens }),
+        },
+      },
     };
   }
 
@@ -218,7 +224,7 @@ function prefixKind({ rules, rulesKey, level }: GenerationContext): PrefixKind {
 /** One step for all drafts. */
 async function advance(drafts: Draft[], context: GenerationContext, callbacks: GenerationCallbacks): Promise<void> {
   const { engine, level, traceMetadata } = context;
-  const segments = drafts.map((draft) => draft.segment());
+  const segments = drafts.map((draft) => draft.segment(context));
   const result = await engine.step({ segments, capture: level }, { signal: callbacks.signal });
   const firstPositions = drafts.map((draft) => draft.nextPosition);
   const traces = tracesOf(result, segments, firstPositions, traceMetadata, level);

@@ -152,7 +152,9 @@ export function generationContext(model: Model, level: CaptureLevel): Generation
   return {
     engine: model.parts.engine,
     tokenizer: model.tokenizer,
-    eosTokenIds: new Set(model.config.eosTokenIds),
+    // The config's files and the tokenizer's: a GGUF file names one id, and its vocabulary holds the other ends of a turn.
+    eosTokenIds: new Set([...model.config.eosTokenIds, ...model.tokenizer.eosTokenIds]),
+    allowedTokens: model.parts.allowedTokens,
     maxContext: model.config.maxContext,
     rules: model.rules,
     rulesKey: model.rulesKey,

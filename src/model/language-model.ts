@@ -92,10 +92,14 @@ export function languageModelOf(model: Model): ModelAsLanguageModel {
   };
 }
 
-/** The prompt is cut from the left to leave room for the answer, as lm-evaluation-harness does. */
+/**
+ * The prompt is cut from the left to leave room for the answer, as lm-evaluation-harness does. Where the answer could take the whole
+ * context, which the harness refuses, half of it stays the prompt's: the answer ends at the context's end instead.
+ */
 async function jobOf(model: Model, prompt: Parameters<typeof prepare>[1], { stop, maxTokens, sampling }: BatchLimits) {
   const { job } = await prepare(model, prompt, { ...sampling, stop, maxTokens });
-  const room = Math.max(1, model.config.maxContext - maxTokens);
+  const { maxContext } = model.config;
+  const room = maxTokens < maxContext ? maxContext - maxTokens : Math.ceil(maxContext / 2);
   return { ...job, promptIds: job.promptIds.slice(-room) };
 }
 

@@ -25,7 +25,8 @@ import { type GenerateOptions, type Generation, generate, type StreamChunk, stre
 import { languageModelOf, type ModelAsLanguageModel } from "./language-model.js";
 import { type LikelihoodOptions, type LikelihoodRequest, type LikelihoodResult, loglikelihood } from "./likelihood.js";
 import { loglikelihoodRolling, type RollingOptions, type RollingResult } from "./rolling.js";
-import { tracesOf } from "./step-traces.js";
+import { tokensWithText } from "./sampling.js";
+import { SEGMENT, tracesOf } from "./step-traces.js";
 
 export interface LoadOptions {
   /** Where to compute; "auto" takes the best device that is there. This build has the CPU. */
@@ -72,6 +73,8 @@ export interface ModelParts {
   engine: Engine;
   tokenizer: Tokenizer;
   chatTemplate: ChatTemplate | null;
+  /** Tokens that may be drawn, as in SampleSpec; absent: all. */
+  allowedTokens?: Uint32Array;
   shape: RouterShape;
   precision: "ref";
   device: string;
@@ -110,8 +113,9 @@ export class Model {
     const checkpoint = await openCheckpoint(resolveModel(model), { ropeScaling, maxContext });
     const threads = options.threads ?? addon.availableCores();
     onProgress?.("tokenizer");
-    const { eosTokenIds } = checkpoint.config;
-    const text = await loadModelText(checkpoint.tokenizer, checkpoint.path, { chatTemplate, eosTokenIds });
+    const { eosTokenIds, vocabSize } = checkpoint.config;
+    const loaded = await loadModelText(checkpoint.tokenizer, checkpoint.path, { chatTemplate, eosTokenIds });
+    const text = { ...loaded, allowedTokens: tokensWithText(loaded.tokenizer, vocabSize) };
     throwIfAborted(signal);
     onProgress?.("mapping");
     try {
@@ -171,7 +175,7 @@ export class Model {
     const sequence = await engine.createSequence(this.rules);
     try {
       const head = logits === "none" ? { kind: "none" as const } : { kind: "logits" as const, rows: logits };
-      const segment = { sequence, tokenIds, origin: 0 as const, segment: 0, head };
+      const segment = { sequence, tokenIds, origin: 0 as const, segment: SEGMENT.question, head };
       const result = await engine.step(
         { segments: [segment], capture: level },
         { signal, onProgress: onProgress && ((rows) => onProgress(rows, tokenIds.length)) },

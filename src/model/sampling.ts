@@ -3,6 +3,7 @@ import { randomInt } from "node:crypto";
 import type { GenerationDefaults } from "../checkpoint/generation-defaults.js";
 import { invalidArgument } from "../errors.js";
 import type { SampleSpec } from "../native/binding.js";
+import type { Tokenizer } from "../tokenizer/tokenizer.js";
 
 /** What a call may state; the rest comes from the model's files, else greedy. */
 export interface SamplingOptions {
@@ -59,8 +60,7 @@ const RANGES: Readonly<Record<keyof typeof GREEDY, readonly [low: number, high: 
 /** Each parameter from the call, else from the model's files, else greedy. Throws INVALID_ARGUMENT for a value out of range. */
 export function resolveSampling(call: SamplingOptions, defaults: GenerationDefaults): AppliedSampling {
   checkSampling(call);
-  // transformers: without do_sample a text is greedy, whatever temperature its generation_config names.
-  const suggested = defaults.doSample === false ? { ...defaults, temperature: 0 } : defaults;
+  const suggested = { ...defaults, temperature: suggestedTemperature(defaults) };
   const applied = { ...GREEDY, seed: call.seed ?? randomInt(2 ** 31) };
   const sources = { seed: call.seed === undefined ? "default" : "call" } as Record<
     keyof SamplingParameters,
@@ -72,6 +72,12 @@ export function resolveSampling(call: SamplingOptions, defaults: GenerationDefau
     sources[name] = source;
   }
   return { ...applied, sources };
+}
+
+/** As in transformers: do_sample false is greedy whatever temperature is named, and true without one draws at temperature 1. */
+function suggestedTemperature({ doSample, temperature }: GenerationDefaults): number | undefined {
+  if (doSample === false) return 0;
+  return temperature ?? (doSample === true ? 1 : undefined);
 }
 
 function checkSampling(call: SamplingOptions): void {
@@ -107,6 +113,21 @@ export function toSampleSpec(
 
 function usesHistory(sampling: SamplingParameters): boolean {
   return sampling.repetitionPenalty !== 1 || sampling.presencePenalty !== 0 || sampling.frequencyPenalty !== 0;
+}
+
+/**
+ * The rows of a vocabulary that stand for text, as SampleSpec's mask; undefined where all do. Embeddings are padded to round sizes,
+ * and a row that no training has touched is no answer.
+ */
+export function tokensWithText(tokenizer: Tokenizer, vocabSize: number): Uint32Array | undefined {
+  const allowed = new Uint32Array(Math.ceil(vocabSize / 32));
+  let numAllowed = 0;
+  for (let id = 0; id < vocabSize; id++) {
+    if (tokenizer.tokenPiece(id) === undefined && tokenizer.tokenBytes(id).length === 0) continue;
+    allowed[id >>> 5]! |= 1 << (id & 31);
+    numAllowed++;
+  }
+  return numAllowed === vocabSize ? undefined : allowed;
 }
 
 /** One line for people: "greedy", or the parameters that differ from it. */

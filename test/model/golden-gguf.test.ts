@@ -1,6 +1,7 @@
 /** GGUF files of llama.cpp's quantizer, against transformers in float32 on the weights dequantised by gguf-py. */
 import { readdirSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { generationContext } from "../../src/model/generation.js";
 import { Model } from "../../src/model/model.js";
 import { floats, type GoldenTensor, ints, readSafetensors } from "../golden/safetensors.js";
 import { describeWithGoldens, sharedPath } from "../golden/shared.js";
@@ -26,6 +27,11 @@ describeWithGoldens("golden GGUF models", "golden/gguf/models", () => {
       tolerance = RELATIVE_TOLERANCE * standardDeviation(floats(expected, "logits"));
     });
     afterAll(() => model.dispose());
+
+    it("ends texts at the file's eos and at the vocabulary's other ends of a turn", () => {
+      // <|im_end|>, which the file names, and <|endoftext|>, which generation_config.json of the same model lists beside it.
+      expect(generationContext(model, "counts").eosTokenIds).toEqual(new Set([1023, 1021]));
+    });
 
     it("gives the reference logits", async () => {
       const { logits } = await model.forward(ints(expected, "input_ids"), { logits: "all" });
