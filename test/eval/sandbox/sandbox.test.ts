@@ -112,6 +112,13 @@ describe("a run", () => {
     expect(performance.now() - started).toBeLessThan(5000);
   });
 
+  it("ends although the checker does not read what is left of an answer", async (context) => {
+    const sandbox = await sandboxHere(context);
+    const large = identity("f()", "def f(): return 'x' * 2**23");
+    const results = await Promise.all(Array.from({ length: 24 }, () => sandbox.run(large)));
+    expect(new Set(results.map(({ verdict }) => verdict))).toEqual(new Set(["output"]));
+  });
+
   it("waits where as many run as the pool allows", async () => {
     let running = 0;
     let most = 0;
