@@ -5,6 +5,7 @@
 #include "addon/cancel_flag.h"
 #include "addon/formats.h"
 #include "addon/model_wrap.h"
+#include "addon/quantize.h"
 #include "addon/session_wrap.h"
 #include "core/devices.h"
 
@@ -26,6 +27,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("loadModel", Napi::Function::New(env, ModelWrap::load));
   exports.Set("blockShape", Napi::Function::New(env, block_shape_of));
   exports.Set("dequantize", Napi::Function::New(env, dequantize));
+  exports.Set("quantize", Napi::Function::New(env, quantize));
+  exports.Set("convertRows", Napi::Function::New(env, convert_rows_async));
   return exports;
 }
 

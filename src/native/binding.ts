@@ -248,6 +248,19 @@ export interface NativeModel {
   dispose(): void;
 }
 
+/** Rows of one storage type that are wanted in another. */
+export interface ConvertRequest {
+  from: DType;
+  /** Whole rows. */
+  source: Uint8Array;
+  to: DType;
+  cols: number;
+  /** Number of the first row, for messages. */
+  firstRow: number;
+  /** Threads that divide the rows; the bytes do not depend on them. */
+  threads: number;
+}
+
 export interface NativeAddon {
   /** Instruction set that the kernels use on this machine, e.g. "avx512", "avx2", "portable", "neon". */
   instructionSet(): string;
@@ -260,4 +273,11 @@ export interface NativeAddon {
   blockShape(dtype: DType): { elements: number; bytes: number };
   /** Dequantises whole blocks. */
   dequantize(dtype: DType, blocks: Uint8Array): Float32Array;
+  /**
+   * Blocks whose values are nearest to `values`, rows of `cols`. Throws UNSUPPORTED for a type that can only be read, BAD_FILE
+   * for a value that is not finite or too large for F16, naming row and column.
+   */
+  quantize(dtype: DType, values: Float32Array, cols: number): Uint8Array;
+  /** The same for rows of any type, off the JavaScript thread; equal types are copied. */
+  convertRows(request: ConvertRequest): Promise<Uint8Array>;
 }
