@@ -4,6 +4,7 @@ import { AbortError, fromSystemError, invalidArgument } from "../errors.js";
 import { asLanguageModel, type LanguageModel, type LanguageModelSource, type TraceLevel } from "./language-model.js";
 import { COUNTS_FILE, LoadCounts } from "./load-counts.js";
 import { type Progress, ProgressMeter } from "./progress.js";
+import { writePrompts } from "./prompts-file.js";
 import { versions } from "./provenance.js";
 import { writeReport } from "./report/write-report.js";
 import type { RunResult } from "./result.js";
@@ -11,7 +12,7 @@ import { routerTraceSink } from "./router-trace-sink.js";
 import { Run, type RunIdentity } from "./run.js";
 import { RunFolder } from "./run-folder.js";
 import { runSamples } from "./runner.js";
-import type { Task } from "./task.js";
+import type { LoadedTask, Task } from "./task.js";
 import type { TraceSink } from "./trace-sink.js";
 
 export interface EvaluateOptions {
@@ -79,7 +80,7 @@ export async function evaluate(
     await runTasks(view, run, folder, options);
     const result = run.result(folder?.path);
     await folder?.complete({ digest: result.digest, tasks: result.tasks });
-    if (folder !== undefined) await writeOutputs(folder.path, tasks, result);
+    if (folder !== undefined) await writeOutputs(folder.path, tasks, loaded, result);
     return result;
   } catch (error) {
     if (error instanceof AbortError) throw new RunAbortedError(run.result(folder?.path), { cause: error });
@@ -89,8 +90,17 @@ export async function evaluate(
   }
 }
 
-/** What a finished run leaves for people: the report, and the files that benchmarks want to be sent. */
-async function writeOutputs(folder: string, tasks: readonly Task[], result: RunResult): Promise<void> {
+/** What a finished run leaves for people: prompts, the report, and the files that benchmarks want to be sent. */
+async function writeOutputs(
+  folder: string,
+  tasks: readonly Task[],
+  loaded: readonly LoadedTask[],
+  result: RunResult,
+): Promise<void> {
+  await writePrompts(
+    folder,
+    tasks.map((task, i) => ({ task, loaded: loaded[i]! })),
+  );
   await writeReport(folder);
   for (const { name, submission } of tasks) {
     if (submission === undefined) continue;

@@ -1,5 +1,5 @@
 import type { MetricRow } from "./metric.js";
-import type { DatasetInfo, Json, SampleRequest, Scores, Track } from "./task.js";
+import type { DatasetInfo, Json, Scores, Track } from "./task.js";
 import type { TraceEntry } from "./trace-sink.js";
 
 /** What a run found: small enough to keep, whole enough to compare with another run item by item. */
@@ -29,8 +29,6 @@ export interface TaskResult {
   /** The scorer that says right or wrong: that of the first metric. */
   scorer: string;
   metrics: readonly MetricRow[];
-  /** What the first sample asked, in full, its worked examples included. */
-  example: readonly SampleRequest[];
 }
 
 export interface RunResult {

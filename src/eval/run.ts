@@ -101,6 +101,5 @@ function taskResult(task: Task, loaded: LoadedTask, scores: readonly SampleScore
         ),
       ),
     ),
-    example: loaded.samples[0] === undefined ? [] : loaded.requests(loaded.samples[0]),
   };
 }

@@ -60,7 +60,7 @@ describe("a run folder", () => {
       ],
       scores: { acc: { value: 0, answer: "same" } },
     });
-    expect(readdirSync(out).sort()).toEqual(["report.html", "run.json", "samples.jsonl"]);
+    expect(readdirSync(out).sort()).toEqual(["prompts.jsonl.gz", "report.html", "run.json", "samples.jsonl"]);
     const { traces: _, ...saved } = await readRun(out);
     expect(saved).toEqual({ ...result, traces: undefined });
   });

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { MoescopeError } from "../../errors.js";
 import type { ModelDescription } from "../language-model.js";
+import { readPrompts } from "../prompts-file.js";
 import type { TaskResult } from "../result.js";
 import type { RowResponse, SampleRow } from "../row.js";
 import type { RunIdentity } from "../run.js";
@@ -27,6 +28,8 @@ export interface ReportData {
 export interface ReportTask extends TaskResult {
   /** Names of the groups that samples refer to. */
   groups: readonly string[];
+  /** What the prompts of all samples of a group begin with, by group. */
+  promptBeginnings: readonly string[];
 }
 
 export interface ReportSample {
@@ -37,6 +40,8 @@ export interface ReportSample {
   group: number;
   input: string;
   target: string;
+  /** What the sample's prompt has after the beginning that its group shares; absent in runs without a file of prompts. */
+  promptEnd?: string;
   promptSha256: string;
   responses: readonly ReportResponse[];
   scores: Scores;
@@ -73,11 +78,12 @@ export async function readReportData(folder: string, limits: ReportLimits = REPO
   }
   const { digest, tasks } = run.result;
   const { samples, samplesInRun, tasks: reportTasks } = await readSamples(folder, tasks, limits);
-  const experts = await readExperts(join(folder, "trace"), reportTasks, samples);
+  const withPrompts = await addPrompts(folder, reportTasks, samples);
+  const experts = await readExperts(join(folder, "trace"), withPrompts, samples);
   const { createdAt, finishedAt, versions, identity } = run;
   return {
     ...{ model: identity.model, createdAt, finishedAt, digest, versions, trace: identity.trace },
-    ...{ tasks: reportTasks, samples, samplesInRun, experts },
+    ...{ tasks: withPrompts, samples, samplesInRun, experts },
   };
 }
 
@@ -101,9 +107,40 @@ async function readSamples(
     samples.push(sampleOf(row, task, known.get(row.group)!, limits.characters));
   });
   const reportTasks = tasks.map((task, i) => {
-    return { ...task, groups: [...groups[i]!.keys()] };
+    return { ...task, groups: [...groups[i]!.keys()], promptBeginnings: [] };
   });
   return { samples, samplesInRun: seen.size, tasks: reportTasks };
+}
+
+/** Puts the prompts into the samples, the beginnings that groups share into the tasks: worked examples are many times the rest. */
+async function addPrompts(
+  folder: string,
+  tasks: readonly ReportTask[],
+  samples: readonly ReportSample[],
+): Promise<ReportTask[]> {
+  const keyOf = (task: string, id: string): string => JSON.stringify([task, id]);
+  const known = new Map(samples.map((sample) => [keyOf(tasks[sample.task]!.name, sample.id), sample]));
+  const beginnings = tasks.map(() => new Map<number, string>());
+  await readPrompts(folder, ({ task, sample_id, prompt }) => {
+    const sample = known.get(keyOf(task, sample_id));
+    if (sample === undefined) return;
+    sample.promptEnd = prompt;
+    const ofTask = beginnings[sample.task]!;
+    ofTask.set(sample.group, commonBeginning(ofTask.get(sample.group) ?? prompt, prompt));
+  });
+  for (const sample of samples) {
+    const { length } = beginnings[sample.task]!.get(sample.group) ?? "";
+    sample.promptEnd = sample.promptEnd?.slice(length);
+  }
+  return tasks.map((task, i) => {
+    return { ...task, promptBeginnings: task.groups.map((_, group) => beginnings[i]!.get(group) ?? "") };
+  });
+}
+
+function commonBeginning(a: string, b: string): string {
+  let length = 0;
+  while (length < a.length && a[length] === b[length]) length++;
+  return a.slice(0, length);
 }
 
 function sampleOf(row: SampleRow, task: number, group: number, characters: number): ReportSample {

@@ -1,13 +1,14 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { gunzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ReportData, readReportData } from "../../../src/eval/report/report-data.js";
 import { reportPage, writeReport } from "../../../src/eval/report/write-report.js";
 import { evaluate, GREEDY, RouterTrace, scriptedModel, type Task } from "../../../src/index.js";
 import { syntheticTrace } from "../../router/synthetic-trace.js";
+import { toyModel, toyTask } from "../toy-task.js";
 
 const HOSTILE = `</script><script>document.title="pwned"</script><img src=x onerror='document.title="pwned"'>{{data}} $& \u2028`;
 const folder = mkdtempSync(join(tmpdir(), "report-"));
@@ -15,6 +16,9 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const SIZE = 60;
 const isRight = (index: number): boolean => index % 3 !== 0;
+
+/** What the prompts of each group begin with. */
+const SHOTS = ["worked examples\n\nQ", "others: "];
 
 /** Questions in two groups; the model's answer holds HTML, and its routes differ between right and wrong answers. */
 function hostileTask(): Task<number> {
@@ -31,7 +35,9 @@ function hostileTask(): Task<number> {
         return { id: `s${doc}`, group: `g${doc % 2}`, input: `question ${doc} ${HOSTILE}`, target: HOSTILE, doc };
       }),
       groups: { name: "hostile", children: [{ name: "g0" }, { name: "g1" }] },
-      requests: ({ doc }) => [{ kind: "generate", prompt: String(doc), stop: [], maxTokens: 4, sampling: GREEDY }],
+      requests: ({ doc }) => [
+        { kind: "generate", prompt: `${SHOTS[doc % 2]}${doc}`, stop: [], maxTokens: 4, sampling: GREEDY },
+      ],
       score: ({ doc }) => ({
         acc: { value: isRight(doc) ? 1 : 0, answer: doc === 0 ? null : HOSTILE },
         other: { value: null, answer: null, note: "not run" },
@@ -47,16 +53,20 @@ beforeAll(async () => {
   const model = scriptedModel({
     name: `model ${HOSTILE}`,
     generate: ({ prompt }) => ({
-      text: `output ${prompt} ${HOSTILE}${"x".repeat(9000)}`,
+      text: `output ${numberIn(prompt)} ${HOSTILE}${"x".repeat(9000)}`,
       tokenIds: [1, 2],
       finishReason: "length",
       promptTokens: 3,
-      trace: traceOf(Number(prompt)),
+      trace: traceOf(numberIn(prompt)),
     }),
   });
   await evaluate(model, [hostileTask()], { out: run, trace: "topk" });
   data = await readReportData(run);
 });
+
+function numberIn(prompt: string): number {
+  return Number(/\d+$/.exec(prompt)![0]);
+}
 
 function fourTokens(): RouterTrace {
   return syntheticTrace([{ tokenIds: Int32Array.of(1, 2, 3, 4), firstPosition: 0, origin: 0, segment: 0 }]);
@@ -96,7 +106,25 @@ describe("the data of a report", () => {
         ...{ text: (text + "x".repeat(9000)).slice(0, 8000), cut: text.length + 1000 },
       },
     ]);
-    expect(data.tasks[0]).toMatchObject({ scorer: "acc", groups: ["g0", "g1"], example: [{ prompt: "0" }] });
+    expect(data.tasks[0]).toMatchObject({ scorer: "acc", groups: ["g0", "g1"] });
+  });
+
+  it("has every prompt, with the beginning of a group once", () => {
+    expect(data.tasks[0]!.promptBeginnings).toEqual(SHOTS);
+    expect(data.samples.map(({ promptEnd }) => promptEnd)).toEqual(Array.from({ length: SIZE }, (_, i) => String(i)));
+  });
+
+  it("does without prompts where a run has none, and refuses a broken file of them", async () => {
+    const toy = join(folder, "toy");
+    await evaluate(toyModel(), [toyTask()], { out: toy });
+    expect((await readReportData(toy)).samples[7]!.promptEnd).toBe("7 + 1 =");
+    const file = join(toy, "prompts.jsonl.gz");
+    for (const content of ["x", gzipSync("{"), readFileSync(file).subarray(0, 60)]) {
+      writeFileSync(file, content);
+      await expect(readReportData(toy)).rejects.toMatchObject({ code: "BAD_FILE" });
+    }
+    rmSync(file);
+    expect((await readReportData(toy)).samples[7]!.promptEnd).toBeUndefined();
   });
 
   it("has the first samples of a run that is too large, and says so", async () => {

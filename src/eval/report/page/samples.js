@@ -131,7 +131,6 @@ report.sampleRow = (data, state, at, onClick) => {
 report.sampleDetail = (data, sample) => {
   const task = data.tasks[sample.task];
   const block = (title, content) => [report.element("h3", {}, title), content];
-  const text = (value) => report.element("pre", {}, value === "" ? "(nothing)" : value);
   const scores = Object.entries(sample.scores).map(([scorer, { value, answer, note }]) => ({
     className: "",
     cells: [scorer, value === null ? "not scored" : String(value), answer ?? "none found", sample.target, note ?? ""],
@@ -140,7 +139,7 @@ report.sampleDetail = (data, sample) => {
   const seconds = `${sample.seconds.toFixed(3)} s of its batch`;
   return [
     report.element("div", {}, report.mark(data, sample), report.element("span", { className: "mono" }, sample.id)),
-    ...block("question", text(sample.input)),
+    ...report.promptBlocks(task, sample),
     ...report.responseBlocks(sample.responses).flatMap(([title, content]) => block(title, content)),
     ...block("score", report.table(columns, scores)),
     ...(sample.experts === undefined
@@ -153,6 +152,14 @@ report.sampleDetail = (data, sample) => {
       report.element("span", { className: "mono" }, sample.promptSha256.slice(0, 16)),
     ),
   ];
+};
+
+/** The question; and the whole prompt behind it, where it is more and the run has it. */
+report.promptBlocks = (task, { input, promptEnd, group }) => {
+  const question = [report.element("h3", {}, "question"), report.element("pre", {}, input)];
+  if (promptEnd === undefined) return question;
+  const whole = report.element("pre", {}, task.promptBeginnings[group] + promptEnd);
+  return [...question, report.element("details", {}, report.element("summary", {}, "prompt, in full"), whole)];
 };
 
 report.responseBlocks = (responses) => {

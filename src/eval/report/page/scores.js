@@ -87,9 +87,8 @@ report.showProvenance = (data) => {
     section.append(report.element("details", {}, report.element("summary", {}, title), ...content));
   };
   const json = (value) => report.element("pre", {}, JSON.stringify(value, null, 2));
-  for (const { name, track, version, settings, dataset, environment, example } of data.tasks) {
+  for (const { name, track, version, settings, dataset, environment } of data.tasks) {
     add(`${name} · track ${track}: settings`, json({ version, ...settings, ...environment }));
-    add(`${name}: what the first sample asked, in full`, ...report.requestBlocks(example ?? []));
     const { files, ...rest } = dataset;
     const shown = { ...rest, files: files.length > 4 ? [...files.slice(0, 4), `and ${files.length - 4} more`] : files };
     add(`${name}: data`, json(shown));
@@ -97,24 +96,4 @@ report.showProvenance = (data) => {
   add("model", json(data.model));
   const { digest, versions, createdAt, finishedAt, trace } = data;
   add("run", json({ digest, createdAt, finishedAt, trace, versions }));
-};
-
-/** Requests as text; those that differ only in the continuation share one block. */
-report.requestBlocks = (requests) => {
-  const prompts = new Map();
-  for (const { context, messages, prompt, continuation } of requests) {
-    const turns = messages ?? context ?? prompt;
-    const text = Array.isArray(turns) ? turns.map(({ role, content }) => `[${role}]\n${content}`).join("\n\n") : turns;
-    prompts.set(text, [...(prompts.get(text) ?? []), ...(continuation === undefined ? [] : [continuation])]);
-  }
-  return [...prompts].flatMap(([text, continuations]) => [
-    report.element("pre", {}, text),
-    continuations.length === 0
-      ? ""
-      : report.element(
-          "p",
-          { className: "quiet" },
-          `continued by ${continuations.map((c) => JSON.stringify(c)).join(", ")}`,
-        ),
-  ]);
 };
