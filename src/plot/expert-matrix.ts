@@ -1,7 +1,7 @@
 /** Matrices of expert against expert: who serves the same token, and who serves it next. */
 
 import { Figure } from "./figure.js";
-import { AMOUNT_RANGE, DEVIATION_RANGE, MISSING_COLOR, MUTED } from "./theme.js";
+import { AMOUNT_RANGE, DEVIATION_RANGE, INK, MISSING_COLOR, MUTED } from "./theme.js";
 import { cellSize, checkSize, finite, sparseLabels } from "./values.js";
 
 export interface CoactivationData {
@@ -12,7 +12,7 @@ export interface CoactivationData {
   title?: string;
 }
 
-/** Co-activation of pairs: blue meets more often than chance, orange less, a cross never, grey has a dead expert. */
+/** Co-activation of pairs: blue meets more often than chance, orange with a dash less, a cross never, grey has a dead expert. */
 export function coactivationHeatmap({ layer, numExperts, pmiCorrected, title }: CoactivationData): Figure {
   checkSize("pmiCorrected", pmiCorrected, "pairs", (numExperts * (numExperts - 1)) / 2);
   const values: { i: number; j: number; value: number | null; never: boolean }[] = [];
@@ -30,7 +30,7 @@ export function coactivationHeatmap({ layer, numExperts, pmiCorrected, title }: 
   return new Figure(`Co-activation of ${numExperts} experts in layer ${layer}, 0 is chance.`, {
     title: {
       text: title ?? `Experts that serve the same token, layer ${layer}`,
-      subtitle: "PMI, nats above uniform routing; x: never met, grey: one of them is dead",
+      subtitle: "PMI, nats above uniform routing; dash: less often, x: never met, grey: one is dead",
     },
     data: { values },
     width: { step: size },
@@ -52,6 +52,12 @@ export function coactivationHeatmap({ layer, numExperts, pmiCorrected, title }: 
             legend: { title: "PMI", gradientLength: 120 },
           },
         },
+      },
+      {
+        // On a grey printer both ends of the scale are dark: the dash says which is which.
+        transform: [{ filter: `datum.value < ${-most / 4}` }],
+        mark: { type: "point", shape: "stroke", size: size * 2, color: INK, strokeWidth: 1.2, opacity: 1 },
+        encoding: { x, y },
       },
       {
         transform: [{ filter: "datum.never" }],

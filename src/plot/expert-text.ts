@@ -37,12 +37,12 @@ export function expertText({ tokens, layer, experts, weights, title }: ExpertTex
       return weight === undefined ? `${expert}` : `${expert} (${weight.toFixed(2)})`;
     });
     const color = colorOf(first[index]!);
-    const style = `border-bottom:3px solid ${color};background:${color}22;padding:0 1px`;
-    const sub = `<sub style="font-size:65%;color:#222">${first[index]}</sub>`;
-    // The number stays on the line of its token: the break comes behind it.
-    const text = escapeHtml(token).replaceAll("\n", "⏎");
-    const breaks = "\n".repeat(token.split("\n").length - 1);
-    return `<span style="${style}" title="experts ${chosen.join(", ")}">${text}${sub}</span>${breaks}`;
+    const block = `display:inline-block;vertical-align:top;white-space:pre;margin:0 2px 6px 0;background:${color}22`;
+    const text = `<span style="border-bottom:3px solid ${color}">${escapeHtml(token).replaceAll("\n", "⏎")}</span>`;
+    // Below the token, so that it is not read as a digit of it.
+    const number = `<span style="display:block;text-align:center;font-size:65%;color:#444">${first[index]}</span>`;
+    const breaks = "<br>".repeat(token.split("\n").length - 1);
+    return `<span style="${block}" title="experts ${chosen.join(", ")}">${text}${number}</span>${breaks}`;
   });
   const legend = byUse.slice(0, KIND_COLORS.length).map(([expert, count]) => {
     const box = `display:inline-block;width:0.8em;height:0.8em;background:${colorOf(expert)};margin-right:0.3em`;
@@ -56,7 +56,7 @@ export function expertText({ tokens, layer, experts, weights, title }: ExpertTex
     `<div style="font-family:'DejaVu Sans',Verdana,sans-serif;color:#222;background:#fff;padding:8px;max-width:60em">` +
       `<div style="font-weight:bold;margin-bottom:0.4em">${heading}</div>` +
       `<div style="font-size:85%;margin-bottom:0.6em">${legend.join("")}</div>` +
-      `<div style="line-height:2.1;white-space:pre-wrap">${spans.join("")}</div></div>`,
+      `<div style="line-height:1.4">${spans.join("")}</div></div>`,
   );
 }
 

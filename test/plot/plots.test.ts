@@ -1,6 +1,7 @@
 /** Every plot from small numbers: what it shows is kept in snapshots; each picture was looked at when its snapshot was taken. */
 
 import { describe, expect, it } from "vitest";
+import type { MoescopeError } from "../../src/errors.js";
 import { draw, mimeBundleOf, type PlotData } from "../../src/plot/draw.js";
 import { Figure, type HtmlFigure } from "../../src/plot/figure.js";
 import { textWidth } from "../../src/plot/text-width.js";
@@ -121,10 +122,14 @@ describe("plots", () => {
     expect(warnings).toEqual([]);
   });
 
-  it("become PNG, twice the size of the SVG", async () => {
+  it("become PNG, twice the size of the SVG", async (context) => {
     const figure = draw(PLOTS[0]!) as Figure;
     const [, width] = /width="(\d+)/.exec(await figure.svg())!;
-    const png = Buffer.from(await figure.png());
+    const bytes = await figure.png().catch((error: MoescopeError) => {
+      if (error.code === "NOT_FOUND") context.skip(error.message);
+      throw error;
+    });
+    const png = Buffer.from(bytes);
     expect(png.subarray(1, 4).toString()).toBe("PNG");
     expect(Math.abs(png.readUInt32BE(16) - 2 * Number(width))).toBeLessThanOrEqual(2);
   });
