@@ -3,6 +3,7 @@
 
 #include "addon/addon_data.h"
 #include "addon/cancel_flag.h"
+#include "addon/convert.h"
 #include "addon/formats.h"
 #include "addon/model_wrap.h"
 #include "addon/quantize.h"
@@ -12,7 +13,9 @@
 namespace moescope {
 
 Napi::Value instruction_set(const Napi::CallbackInfo& info) {
-  return Napi::String::New(info.Env(), cpu_instruction_set());
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    return Napi::String::New(info.Env(), cpu_instruction_set(to_precision(info[0])));
+  });
 }
 
 Napi::Value cores(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), available_cores()); }

@@ -44,6 +44,13 @@ Napi::Array to_array(const Napi::Value& value, const char* name) {
   return value.As<Napi::Array>();
 }
 
+Precision to_precision(const Napi::Value& value) {
+  const std::string name = to_string(value, "precision");
+  if (name == "ref") return Precision::Ref;
+  if (name == "fast") return Precision::Fast;
+  fail(ErrorCode::InvalidArgument, "Expected \"ref\" or \"fast\" for precision, got ", name, ".");
+}
+
 DType to_dtype(const Napi::Value& value) {
   const std::string name = to_string(value, "dtype");
   const std::optional<DType> dtype = parse_dtype(name);

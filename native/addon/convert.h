@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/devices.h"
 #include "core/error.h"
 #include "core/session.h"
 
@@ -34,6 +35,7 @@ bool to_boolean(const Napi::Value& value, const char* name);
 std::string to_string(const Napi::Value& value, const char* name);
 Napi::Object to_object(const Napi::Value& value, const char* name);
 Napi::Array to_array(const Napi::Value& value, const char* name);
+Precision to_precision(const Napi::Value& value);
 DType to_dtype(const Napi::Value& value);
 
 template <typename T>

@@ -20,14 +20,16 @@ Napi::Value ModelWrap::load(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     auto plan = std::make_shared<LoadPlan>(to_load_plan(info[0]));
-    const int threads = static_cast<int>(to_integer(to_object(info[1], "options").Get("threads"), "threads", 1, 1024));
+    const Napi::Object options = to_object(info[1], "options");
+    const int threads = static_cast<int>(to_integer(options.Get("threads"), "threads", 1, 1024));
+    const Precision precision = to_precision(options.Get("precision"));
     const auto cancel = CancelFlag::of(info[2]);
-    const auto work = [plan, threads, cancel] {
+    const auto work = [plan, threads, precision, cancel] {
       if (cancel != nullptr && cancel->load()) fail(ErrorCode::Aborted, "The operation was cancelled.");
       auto model = std::make_shared<Model>();
       model->config = std::move(plan->config);
       model->weights = std::make_unique<Weights>(model->config, plan->files, plan->tensors);
-      model->backend = make_cpu_backend(model->config, *model->weights, threads);
+      model->backend = make_cpu_backend(model->config, *model->weights, threads, precision);
       return model;
     };
     const auto convert = [](Napi::Env env, std::shared_ptr<Model>&& model) -> Napi::Value {

@@ -134,7 +134,7 @@ void CpuBackend::attention(int layer, const Batch& batch) {
     std::vector<float*> out(num_queries), tile_out(num_queries);
     std::vector<float> max_score(num_queries), sum(num_queries), tile_max(num_queries), tile_sum(num_queries);
     std::vector<int> num_keys(num_queries);
-    Scratch& room = scratch_[thread];
+    std::vector<float>& room = scratch_[thread].floats;
     if (room.size() < static_cast<size_t>(2 * tile_size + num_queries * head_dim)) {
       room.resize(2 * tile_size + num_queries * head_dim);
     }

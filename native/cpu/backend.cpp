@@ -1,19 +1,30 @@
 #include "cpu/backend.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/devices.h"
 
 namespace moescope {
 
-CpuBackend::CpuBackend(const ModelConfig& config, const Weights& weights, int num_threads, const Kernels& kernels)
-    : config_(config), weights_(weights), kernels_(kernels), pool_(num_threads), scratch_(pool_.num_threads()) {}
+CpuBackend::CpuBackend(const ModelConfig& config, const Weights& weights, int num_threads, const Kernels& kernels,
+                       const IntKernels* int_kernels)
+    : config_(config),
+      weights_(weights),
+      kernels_(kernels),
+      matmul_kernels_{kernels, int_kernels},
+      pool_(num_threads),
+      scratch_(pool_.num_threads()) {}
 
-std::unique_ptr<Backend> make_cpu_backend(const ModelConfig& config, const Weights& weights, int num_threads) {
-  return std::make_unique<CpuBackend>(config, weights, num_threads, best_kernels());
+std::unique_ptr<Backend> make_cpu_backend(const ModelConfig& config, const Weights& weights, int num_threads,
+                                          Precision precision) {
+  const IntKernels* int_kernels = precision == Precision::Fast ? &best_int_kernels() : nullptr;
+  return std::make_unique<CpuBackend>(config, weights, num_threads, best_kernels(), int_kernels);
 }
 
-const char* cpu_instruction_set() { return best_kernels().name; }
+const char* cpu_instruction_set(Precision precision) {
+  return precision == Precision::Fast ? best_int_kernels().name : best_kernels().name;
+}
 
 Backend::Activations CpuBackend::activations(int rows) {
   const size_t size = static_cast<size_t>(rows) * config_.hidden_size;
@@ -31,7 +42,21 @@ void CpuBackend::embed(const Batch& batch, float* x) {
 }
 
 void CpuBackend::matmul(const float* x, int rows, const Matrix& w, const std::vector<float>& bias, float* y) {
-  moescope::matmul(pool_, kernels_, scratch_, x, rows, w, bias, y);
+  const MatmulInput input = input_for(w, x, rows, int_rows_);
+  pool_.parallel_for(num_tiles(w), [&](int64_t tile, int thread) {
+    matmul_tile(matmul_kernels_, input, w, tile, scratch_[thread], y);
+    if (bias.empty()) return;
+    const int64_t end = std::min<int64_t>(w.rows, (tile + 1) * kTileRows);
+    for (int row = 0; row < rows; ++row) {
+      for (int64_t column = tile * kTileRows; column < end; ++column) y[row * w.rows + column] += bias[column];
+    }
+  });
+}
+
+MatmulInput CpuBackend::input_for(const Matrix& w, const float* x, int64_t rows, IntRows& room) {
+  if (!matmul_kernels_.wants_integers(w)) return {x, nullptr, static_cast<int>(rows)};
+  room.quantize(pool_, *matmul_kernels_.integers, x, rows, w.cols);
+  return {x, room.rows(), static_cast<int>(rows)};
 }
 
 void CpuBackend::add_rows(const float* addend, int rows, float* x) {

@@ -1,7 +1,9 @@
-// The CPU backend in `ref` precision: fp32 throughout, sums of squares and of router probabilities in fp64, weights dequantised.
-// One op per file, named as in core/backend.h.
+// The CPU backend. Precision `ref`: fp32 throughout, sums of squares and of router probabilities in fp64, weights dequantised.
+// Precision `fast`: the same, but products with quantised weights are integer dot products on activations rounded to 8 bits; the
+// router stays fp32. One op per file, named as in core/backend.h.
 #pragma once
 
+#include <initializer_list>
 #include <memory>
 
 #include "core/backend.h"
@@ -14,8 +16,9 @@ namespace moescope {
 
 class CpuBackend final : public Backend {
  public:
-  // `config` and `weights` must outlive the backend.
-  CpuBackend(const ModelConfig& config, const Weights& weights, int num_threads, const Kernels& kernels);
+  // `config` and `weights` must outlive the backend. `int_kernels`: null for precision `ref`.
+  CpuBackend(const ModelConfig& config, const Weights& weights, int num_threads, const Kernels& kernels,
+             const IntKernels* int_kernels = nullptr);
 
   Activations activations(int rows) override;
   void embed(const Batch& batch, float* x) override;
@@ -30,7 +33,12 @@ class CpuBackend final : public Backend {
  private:
   // out = x / rms(x) * weight, row by row.
   void rms_norm(const float* x, int rows, const std::vector<float>& weight, float* out);
+  // y = x W^T (+ bias) over all tiles and threads. `bias`: (w.rows) or empty.
   void matmul(const float* x, int rows, const Matrix& w, const std::vector<float>& bias, float* y);
+  // x as a left side for `w`; its integers, if wanted, are made in `room`.
+  MatmulInput input_for(const Matrix& w, const float* x, int64_t rows, IntRows& room);
+  MatmulInput input_for_experts(const std::vector<FeedForward>& experts,
+                                std::initializer_list<Matrix FeedForward::*> parts, const float* x, int64_t rows);
   // Rotates q and k, scales q, and writes k and v to the cache.
   void rope_and_cache(int layer, const Batch& batch);
   void attention(int layer, const Batch& batch);
@@ -41,8 +49,10 @@ class CpuBackend final : public Backend {
   const ModelConfig& config_;
   const Weights& weights_;
   const Kernels& kernels_;
+  const MatmulKernels matmul_kernels_;
   ThreadPool pool_;
   std::vector<Scratch> scratch_;  // by thread
+  IntRows int_rows_;
 
   std::vector<float> x_, h_;                                  // (rows, hidden)
   std::vector<float> normed_, block_out_;                     // (rows, hidden)

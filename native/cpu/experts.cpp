@@ -59,6 +59,18 @@ std::vector<Task> tasks_of(const Grouping& grouping, const std::vector<FeedForwa
 
 }  // namespace
 
+// Experts of one layer need not have one type: integers are made if any of them wants them.
+MatmulInput CpuBackend::input_for_experts(const std::vector<FeedForward>& experts,
+                                          std::initializer_list<Matrix FeedForward::*> parts, const float* x,
+                                          int64_t rows) {
+  for (const FeedForward& ffn : experts) {
+    for (Matrix FeedForward::*part : parts) {
+      if (matmul_kernels_.wants_integers(ffn.*part)) return input_for(ffn.*part, x, rows, int_rows_);
+    }
+  }
+  return {x, nullptr, static_cast<int>(rows)};
+}
+
 void CpuBackend::experts(int layer, int rows, float* x, const float* h, const Routes& routes) {
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t hidden = config_.hidden_size, intermediate = config_.moe_intermediate_size;
@@ -73,27 +85,30 @@ void CpuBackend::experts(int layer, int rows, float* x, const float* h, const Ro
   pool_.parallel_for(assignments, [&](int64_t place, int) {
     std::copy_n(h + grouping.rows[place] * hidden, hidden, &expert_in_[place * hidden]);
   });
+  const MatmulInput in =
+      input_for_experts(weights.experts, {&FeedForward::gate, &FeedForward::up}, expert_in_.data(), assignments);
   const std::vector<Task> inner_tasks = tasks_of(grouping, weights.experts, &FeedForward::gate);
   pool_.parallel_for(static_cast<int64_t>(inner_tasks.size()), [&](int64_t index, int thread) {
     const Task& task = inner_tasks[index];
     const FeedForward& ffn = weights.experts[task.expert];
     const int64_t start = grouping.starts[task.expert];
     const int count = static_cast<int>(grouping.starts[task.expert + 1] - start);
-    const float* in = &expert_in_[start * hidden];
-    matmul_tile(kernels_, in, count, ffn.gate, task.tile, scratch_[thread], gate + start * intermediate);
-    matmul_tile(kernels_, in, count, ffn.up, task.tile, scratch_[thread], up + start * intermediate);
+    const MatmulInput rows_in = in.slice(start, hidden, count);
+    matmul_tile(matmul_kernels_, rows_in, ffn.gate, task.tile, scratch_[thread], gate + start * intermediate);
+    matmul_tile(matmul_kernels_, rows_in, ffn.up, task.tile, scratch_[thread], up + start * intermediate);
     const int64_t first = task.tile * kTileRows, columns = std::min<int64_t>(kTileRows, intermediate - first);
     for (int64_t place = start; place < start + count; ++place) {
       float* inner = gate + place * intermediate + first;
       kernels_.silu_mul(inner, up + place * intermediate + first, columns, inner);
     }
   });
+  const MatmulInput inner = input_for_experts(weights.experts, {&FeedForward::down}, gate, assignments);
   const std::vector<Task> out_tasks = tasks_of(grouping, weights.experts, &FeedForward::down);
   pool_.parallel_for(static_cast<int64_t>(out_tasks.size()), [&](int64_t index, int thread) {
     const Task& task = out_tasks[index];
     const int64_t start = grouping.starts[task.expert];
     const int count = static_cast<int>(grouping.starts[task.expert + 1] - start);
-    matmul_tile(kernels_, gate + start * intermediate, count, weights.experts[task.expert].down, task.tile,
+    matmul_tile(matmul_kernels_, inner.slice(start, intermediate, count), weights.experts[task.expert].down, task.tile,
                 scratch_[thread], &expert_out_[start * hidden]);
   });
 

@@ -4,7 +4,27 @@
 
 namespace moescope {
 
-const float* fp32_rows(const Matrix& w, int64_t first, int64_t count, Scratch& scratch) {
+void IntRows::quantize(ThreadPool& pool, const IntKernels& kernels, const float* x, int64_t num_rows, int64_t length) {
+  const int64_t runs = length / kActivationRun;
+  const auto grow = [](auto& values, int64_t size) {
+    if (values.size() < static_cast<size_t>(size)) values.resize(size);
+  };
+  grow(q_, num_rows * length);
+  grow(scales_, num_rows * runs);
+  grow(sums_, num_rows * runs);
+  grow(rows_, num_rows);
+  pool.parallel_for(num_rows, [&](int64_t row, int) {
+    int8_t* q = &q_[row * length];
+    kernels.quantize_row(x + row * length, length, q, &scales_[row * runs], &sums_[row * runs]);
+    rows_[row] = {q, &scales_[row * runs], &sums_[row * runs]};
+  });
+}
+
+namespace {
+
+// Rows [first, first + count) of a matrix as fp32, `w.cols` apart: the file itself where it holds aligned fp32, else dequantised
+// into `scratch`.
+const float* fp32_rows(const Matrix& w, int64_t first, int64_t count, std::vector<float>& scratch) {
   const std::byte* source = w.row(first);
   if (w.dtype == DType::F32 && reinterpret_cast<uintptr_t>(source) % alignof(float) == 0) {
     return reinterpret_cast<const float*>(source);
@@ -17,24 +37,22 @@ const float* fp32_rows(const Matrix& w, int64_t first, int64_t count, Scratch& s
   return scratch.data();
 }
 
-void matmul_tile(const Kernels& kernels, const float* x, int num_x, const Matrix& w, int64_t tile, Scratch& scratch,
-                 float* y) {
-  const int64_t first = tile * kTileRows;
-  const int64_t count = std::min<int64_t>(kTileRows, w.rows - first);
-  const float* rows = fp32_rows(w, first, count, scratch);
-  kernels.dot(x, w.cols, num_x, rows, w.cols, static_cast<int>(count), w.cols, y + first, w.rows);
-}
+}  // namespace
 
-void matmul(ThreadPool& pool, const Kernels& kernels, std::vector<Scratch>& scratch, const float* x, int num_x,
-            const Matrix& w, const std::vector<float>& bias, float* y) {
-  pool.parallel_for(num_tiles(w), [&](int64_t tile, int thread) {
-    matmul_tile(kernels, x, num_x, w, tile, scratch[thread], y);
-    if (bias.empty()) return;
-    const int64_t end = std::min<int64_t>(w.rows, (tile + 1) * kTileRows);
-    for (int row = 0; row < num_x; ++row) {
-      for (int64_t column = tile * kTileRows; column < end; ++column) y[row * w.rows + column] += bias[column];
-    }
-  });
+void matmul_tile(const MatmulKernels& kernels, const MatmulInput& input, const Matrix& w, int64_t tile,
+                 Scratch& scratch, float* y) {
+  const int64_t first = tile * kTileRows;
+  const int count = static_cast<int>(std::min<int64_t>(kTileRows, w.rows - first));
+  if (kernels.wants_integers(w)) {
+    scratch.integers.prepare(w.dtype, w.cols);
+    const IntTileView view(scratch.integers);
+    const auto* rows = reinterpret_cast<const uint8_t*>(w.row(first));
+    kernels.integers->unpack(w.dtype, rows, w.row_bytes, count, w.cols, view);
+    kernels.integers->dot(input.integers, input.num_rows, view, count, y + first, w.rows);
+    return;
+  }
+  const float* rows = fp32_rows(w, first, count, scratch.floats);
+  kernels.floats.dot(input.x, w.cols, input.num_rows, rows, w.cols, count, w.cols, y + first, w.rows);
 }
 
 }  // namespace moescope

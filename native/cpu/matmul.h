@@ -1,33 +1,66 @@
-// y = x W^T for a matrix as stored: tiles of weight rows are dequantised to fp32 as they are needed and met by all rows of x.
+// y = x W^T for a matrix as stored, in tiles of 16 weight rows that all rows of x meet. Precision `ref` dequantises the tile to fp32;
+// precision `fast` unpacks it to integers where its type allows, and meets activations that were rounded to 8 bits.
 #pragma once
 
 #include <vector>
 
 #include "core/weights.h"
+#include "cpu/arch/int_kernels.h"
 #include "cpu/arch/kernels.h"
 #include "cpu/thread_pool.h"
 
 namespace moescope {
 
-constexpr int kTileRows = 16;  // weight rows that are dequantised at once
+constexpr int kTileRows = kTileColumns;  // weight rows that are unpacked at once
 
 inline int64_t num_tiles(const Matrix& w) { return (w.rows + kTileRows - 1) / kTileRows; }
 
-// A thread's room for dequantised weights; grows to the largest tile met.
-using Scratch = std::vector<float>;
+// A thread's room for unpacked weights; grows to the largest tile met.
+struct Scratch {
+  std::vector<float> floats;
+  IntTile integers;
+};
 
-// Rows [first, first + count) of a matrix as fp32, `w.cols` apart: the file itself where it holds aligned fp32, else dequantised into
-// `scratch`.
-const float* fp32_rows(const Matrix& w, int64_t first, int64_t count, Scratch& scratch);
+// Activations of several rows, rounded to 8 bits.
+class IntRows {
+ public:
+  // Rounds `num_rows` rows of `length` elements, a multiple of 16.
+  void quantize(ThreadPool& pool, const IntKernels& kernels, const float* x, int64_t num_rows, int64_t length);
+  const IntRow* rows() const { return rows_.data(); }
 
-// One tile of y = x W^T: columns [tile * 16, tile * 16 + 16) of y.
-void matmul_tile(const Kernels& kernels,
-                 const float* x,  // (num_x, w.cols)
-                 int num_x, const Matrix& w, int64_t tile, Scratch& scratch,
-                 float* y);  // (num_x, w.rows)
+ private:
+  std::vector<int8_t> q_;
+  std::vector<float> scales_;
+  std::vector<int32_t> sums_;
+  std::vector<IntRow> rows_;
+};
 
-// y = x W^T (+ bias) over all tiles and threads. `bias`: (w.rows) or empty.
-void matmul(ThreadPool& pool, const Kernels& kernels, std::vector<Scratch>& scratch, const float* x, int num_x,
-            const Matrix& w, const std::vector<float>& bias, float* y);
+// The left side of a product: fp32 rows and, in precision `fast`, the same rows as integers.
+struct MatmulInput {
+  const float* x = nullptr;          // (num_rows, cols)
+  const IntRow* integers = nullptr;  // (num_rows), or null
+  int num_rows = 0;
+
+  // Rows [first, first + count), `cols` elements each.
+  MatmulInput slice(int64_t first, int64_t cols, int count) const {
+    return {x + first * cols, integers == nullptr ? nullptr : integers + first, count};
+  }
+};
+
+// The kernels of one precision on one machine.
+struct MatmulKernels {
+  const Kernels& floats;
+  const IntKernels* integers;  // null: precision `ref`
+
+  // Whether a product with this matrix wants its input as integers.
+  bool wants_integers(const Matrix& w) const {
+    return integers != nullptr && has_int_form(w.dtype) && w.cols % kActivationRun == 0;
+  }
+};
+
+// One tile of y = x W^T: columns [tile * 16, tile * 16 + 16) of y. `input` has integers if the matrix wants them.
+void matmul_tile(const MatmulKernels& kernels, const MatmulInput& input, const Matrix& w, int64_t tile,
+                 Scratch& scratch,
+                 float* y);  // (num_rows, w.rows)
 
 }  // namespace moescope

@@ -30,11 +30,11 @@ export function modelPath(terminal: Terminal, name: string, quiet: boolean | und
 /** Loads a model and shows that it does. The caller disposes it. */
 export async function loadModel(terminal: Terminal, name: string, options: ModelOptions): Promise<Model> {
   const { quiet, ...loadOptions } = options;
-  const { device, threads, ropeScaling, maxContext, cacheType } = loadOptions;
+  const { device, threads, ropeScaling, maxContext, cacheType, precision } = loadOptions;
   const path = modelPath(terminal, name, quiet);
   try {
     return await Model.load(path, {
-      ...{ device, threads, ropeScaling, maxContext, cacheType },
+      ...{ device, threads, ropeScaling, maxContext, cacheType, precision },
       signal: terminal.signal,
       onProgress: (stage) => stage in STAGES && status(terminal, `${STAGES[stage]} of ${name} ...`, quiet),
     });

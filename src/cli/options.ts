@@ -10,6 +10,7 @@ export interface ModelOptions {
   ropeScaling?: RopeScalingOverride | null;
   maxContext?: number;
   cacheType?: "f32" | "bf16";
+  precision?: "ref" | "fast";
   quiet?: boolean;
 }
 
@@ -28,6 +29,11 @@ export function withModelOptions(command: Command): Command {
       "--cache-type <type>",
       "keys and values in f32 (exact, default) or bf16 (half the memory)",
       oneOf("f32", "bf16"),
+    )
+    .option(
+      "--precision <precision>",
+      "ref (fp32 on dequantised weights, default) or fast (integer products with quantised weights)",
+      oneOf("ref", "fast"),
     )
     .addOption(quietOption());
 }

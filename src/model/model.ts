@@ -6,7 +6,7 @@ import type { RopeScalingOverride } from "../checkpoint/rope-scaling.js";
 import { invalidArgument, MoescopeError } from "../errors.js";
 import { resolveModel } from "../hub/resolve.js";
 import { loadAddon } from "../native/addon.js";
-import type { CaptureLevel, RouteRule } from "../native/binding.js";
+import type { CaptureLevel, Precision, RouteRule } from "../native/binding.js";
 import { ExpertLoad } from "../router/expert-load.js";
 import { checkInterventions } from "../router/intervention-check.js";
 import { canonicalJson, hashInterventions } from "../router/intervention-keys.js";
@@ -33,8 +33,11 @@ export interface LoadOptions {
   device?: "auto" | "cpu";
   /** Threads; default: the cores that this process may use. */
   threads?: number;
-  /** "ref": fp32 arithmetic on dequantised weights. */
-  precision?: "ref";
+  /**
+   * "ref" (the default): fp32 arithmetic on dequantised weights. "fast": products with quantised weights are integer dot products on
+   * activations rounded to 8 bits, as other engines do; the router stays fp32, and bits still do not depend on the batch.
+   */
+  precision?: Precision;
   /** Type of the key/value cache; "f32" keeps `ref` exact, "bf16" takes half the memory. */
   cacheType?: "f32" | "bf16";
   /** YaRN, in place of what the file says; null turns it off. */
@@ -76,7 +79,7 @@ export interface ModelParts {
   /** Tokens that may be drawn, as in SampleSpec; absent: all. */
   allowedTokens?: Uint32Array;
   shape: RouterShape;
-  precision: "ref";
+  precision: Precision;
   device: string;
   threads: number;
   cacheType: "f32" | "bf16";
@@ -106,7 +109,7 @@ export class Model {
    */
   static async load(model: string, options: LoadOptions = {}): Promise<Model> {
     checkLoadOptions(options);
-    const { signal, onProgress, ropeScaling, maxContext, chatTemplate, cacheType = "f32" } = options;
+    const { signal, onProgress, ropeScaling, maxContext, chatTemplate, cacheType = "f32", precision = "ref" } = options;
     throwIfAborted(signal);
     const addon = loadAddon();
     onProgress?.("opening");
@@ -119,12 +122,12 @@ export class Model {
     throwIfAborted(signal);
     onProgress?.("mapping");
     try {
-      const native = await addon.loadModel(checkpoint.plan, { threads }, null);
+      const native = await addon.loadModel(checkpoint.plan, { threads, precision }, null);
       const engine = new Engine(native, native.createSession({ cacheType, chunkRows: CHUNK_ROWS }));
       const shape = routerShapeOf(planConfigOf(checkpoint.config));
-      const device = `cpu ${addon.instructionSet()}`;
+      const device = `cpu ${addon.instructionSet(precision)}`;
       onProgress?.("ready");
-      return new Model({ checkpoint, engine, ...text, shape, precision: "ref", device, threads, cacheType }, []);
+      return new Model({ checkpoint, engine, ...text, shape, precision, device, threads, cacheType }, []);
     } catch (error) {
       throw fromNativeError(error);
     }
@@ -266,7 +269,7 @@ function checkLoadOptions({ device = "auto", threads, precision = "ref", cacheTy
       `Expected device "auto" or "cpu", got ${JSON.stringify(device)}: this build has no other.`,
     );
   }
-  if (precision !== "ref") throw invalidArgument("precision", '"ref"', precision);
+  if (precision !== "ref" && precision !== "fast") throw invalidArgument("precision", '"ref" or "fast"', precision);
   if (cacheType !== "f32" && cacheType !== "bf16") throw invalidArgument("cacheType", '"f32" or "bf16"', cacheType);
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
     throw invalidArgument("threads", "an integer from 1 to 1024", threads);

@@ -168,6 +168,11 @@ export interface StepSegment {
   head: HeadSpec;
 }
 
+/**
+ * "ref": fp32 arithmetic on dequantised weights. "fast": quantised weights as they are stored, met by activations rounded to 8 bits.
+ */
+export type Precision = "ref" | "fast";
+
 export type CaptureLevel = "counts" | "topk" | "logits" | "hidden";
 
 export interface StepRequest {
@@ -262,13 +267,17 @@ export interface ConvertRequest {
 }
 
 export interface NativeAddon {
-  /** Instruction set that the kernels use on this machine, e.g. "avx512", "avx2", "portable", "neon". */
-  instructionSet(): string;
+  /** Instruction set that products use on this machine, e.g. "avx512vnni", "avx512", "avx2", "portable", "neon". */
+  instructionSet(precision: Precision): string;
   /** Cores that this process may use (affinity and cgroup limits). */
   availableCores(): number;
   CancelFlag: new () => CancelFlag;
   /** Maps the files, checks every tensor against the config, and returns a model that is ready to run. */
-  loadModel(plan: LoadPlan, options: { threads: number }, cancel: CancelFlag | null): Promise<NativeModel>;
+  loadModel(
+    plan: LoadPlan,
+    options: { threads: number; precision: Precision },
+    cancel: CancelFlag | null,
+  ): Promise<NativeModel>;
   /** Elements per block and bytes per block of a storage type. */
   blockShape(dtype: DType): { elements: number; bytes: number };
   /** Dequantises whole blocks. */

@@ -19,7 +19,7 @@ import {
   Utf8,
 } from "apache-arrow";
 import { MoescopeError } from "../errors.js";
-import type { CaptureLevel } from "../native/binding.js";
+import type { CaptureLevel, Precision } from "../native/binding.js";
 import type { RouterShape } from "./shape.js";
 
 export const TRACE_SCHEMA_VERSION = 1;
@@ -55,7 +55,7 @@ export interface TraceMetadata extends RouterShape {
   architecture: string;
   /** Storage type of most weights, e.g. "BF16", "Q5_K". */
   dtype: string;
-  precision: "ref" | "fast";
+  precision: Precision;
   /** The device that computed, e.g. "cpu avx512". */
   device: string;
   /** Canonical JSON of the interventions that acted; absent: none. */

@@ -1,0 +1,8 @@
+// No instruction set beyond the platform's baseline.
+#include "cpu/arch/int_kernels_impl.h"
+
+namespace moescope {
+
+const IntKernels kPortableIntKernels = {"portable", quantize_row, unpack, dot};
+
+}  // namespace moescope
