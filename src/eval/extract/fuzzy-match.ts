@@ -64,9 +64,13 @@ function partialRatio(a: Chars, b: Chars): number {
   return a.length < b.length ? bestWindow(a, b) : bestWindow(b, a);
 }
 
+/** A stretch whose outer end matches nothing is no better than the one beside it without that end: it is passed over. */
 function bestWindow(short: Chars, long: Chars): number {
+  const known = new Set(short);
   let best = 0;
   for (let end = 1; end < long.length + short.length && best < 100; end++) {
+    const outer = end <= long.length ? long[end - 1]! : long[end - short.length]!;
+    if (!known.has(outer)) continue;
     best = Math.max(best, ratio(short, long.slice(Math.max(0, end - short.length), end)));
   }
   return best;
