@@ -4,13 +4,14 @@
  */
 
 import { InvalidArgumentError } from "../errors.js";
+import type { RouterTrace } from "../router/trace.js";
 import { documentBootstrap } from "./bootstrap.js";
 import { benjaminiHochberg } from "./multiple-testing.js";
 import { addScaled } from "./numbers.js";
 import { type JoinedOutcome, joinDocuments, type Outcome, subjectAndLength } from "./outcomes.js";
 import { groupsOf, shuffleWithin, TIE } from "./permutation.js";
 import { Random } from "./random.js";
-import type { RoutingLoad } from "./routing-load.js";
+import { loadOf, type RoutingLoad } from "./routing-load.js";
 
 export interface OutcomeOptions {
   /** The stratum of each sample, in the order given; default subject x long or short. */
@@ -56,13 +57,15 @@ export interface OutcomeJoin {
 /**
  * Difference in expert load between right and wrong answers, slot by slot.
  *
+ * @param routes traces, or their load where they were too large to hold.
  * @throws InvalidArgumentError where samples and routes do not match one to one, or no stratum has both outcomes.
  */
 export function joinOutcomes(
-  load: RoutingLoad,
+  routes: RoutingLoad | RouterTrace | Iterable<RouterTrace>,
   outcomes: readonly Outcome[],
   options: OutcomeOptions = {},
 ): OutcomeJoin {
+  const load = loadOf(routes);
   const { strata = subjectAndLength, resamples = 1000, seed = 0 } = options;
   const joined = joinDocuments(load, outcomes);
   const data = stratify(joined, strata(joined));

@@ -4,11 +4,12 @@
  */
 
 import { invalidArgument } from "../errors.js";
+import type { RouterTrace } from "../router/trace.js";
 import { fitLogistic, logOdds } from "./logistic-regression.js";
 import { addScaled } from "./numbers.js";
 import { type JoinedOutcome, joinDocuments, type Outcome } from "./outcomes.js";
 import { rocAuc } from "./rank.js";
-import type { RoutingLoad } from "./routing-load.js";
+import { loadOf, type RoutingLoad } from "./routing-load.js";
 
 /** What one set of features predicts. */
 export interface ProbeResult {
@@ -35,10 +36,11 @@ export interface OutcomeProbe {
  * @throws InvalidArgumentError where samples and routes do not match one to one, or there are fewer samples than folds.
  */
 export function probeOutcomes(
-  load: RoutingLoad,
+  routes: RoutingLoad | RouterTrace | Iterable<RouterTrace>,
   outcomes: readonly Outcome[],
   options: { folds?: number } = {},
 ): OutcomeProbe {
+  const load = loadOf(routes);
   const { folds = 5 } = options;
   const joined = joinDocuments(load, outcomes);
   if (!(Number.isInteger(folds) && folds >= 2 && folds <= joined.length)) {

@@ -1,6 +1,7 @@
 /** Expert load by document: the sums behind every figure of counts and gates, and behind the outcome join. */
 
 import { EMPTY_SLOT } from "../router/schema.js";
+import type { RouterTrace } from "../router/trace.js";
 import { poolDocuments, RoutingAccumulator, type TraceBatch } from "./accumulator.js";
 import { type BootstrapOptions, documentBootstrap } from "./bootstrap.js";
 import { rowsOf } from "./load-balance.js";
@@ -127,4 +128,12 @@ export class RoutingLoad extends RoutingAccumulator {
   get #width(): number {
     return this.shape.layers.length * this.shape.numExperts;
   }
+}
+
+/** The load of one trace, or of several; a load is returned as it is. */
+export function loadOf(routes: RoutingLoad | RouterTrace | Iterable<RouterTrace>): RoutingLoad {
+  if (routes instanceof RoutingLoad) return routes;
+  const load = new RoutingLoad();
+  for (const trace of Symbol.iterator in routes ? routes : [routes]) load.add(trace);
+  return load;
 }

