@@ -71,6 +71,15 @@ describeWithGoldens("precision fast on golden GGUF models", "golden/gguf/models"
       expect(kl).toBeLessThanOrEqual(Math.max(ALLOWED * mean_kl, 1e-9));
     });
 
+    it("gives the same bits on one thread and on several", async () => {
+      const { logits } = await model.forward(ids, { logits: "all" });
+      for (const threads of [1, 3]) {
+        const other = await Model.load(model.parts.checkpoint.path, { precision: "fast", threads });
+        expect(sameBits((await other.forward(ids, { logits: "all" })).logits, logits)).toBe(true);
+        await other.dispose();
+      }
+    });
+
     it("gives the same bits whole or token by token, and with the prefix shared", async () => {
       const { logits } = await model.forward(ids, { logits: "all" });
       const { vocabSize } = model.config;
