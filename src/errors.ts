@@ -89,6 +89,7 @@ export function describe(value: unknown): string {
 const CODES_OF_ERRNO: Readonly<Record<string, ErrorCode>> = {
   ENOENT: "NOT_FOUND",
   ENOTDIR: "NOT_FOUND",
+  EISDIR: "BAD_FILE",
   EACCES: "NO_PERMISSION",
   EPERM: "NO_PERMISSION",
   EROFS: "NO_PERMISSION",
@@ -106,6 +107,7 @@ export function fromSystemError(error: unknown, doing: string): unknown {
   const reason: Partial<Record<ErrorCode, string>> = {
     NOT_FOUND: "it does not exist",
     NO_PERMISSION: "permission was denied",
+    BAD_FILE: "it is a folder",
     DISK_FULL: "the disk is full",
     OUT_OF_MEMORY: "the system has no memory left",
   };

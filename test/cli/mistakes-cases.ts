@@ -168,6 +168,8 @@ export function fileMistakes(folder: string): Record<string, Mistake> {
   writeFileSync(join(full, "x"), "");
   const good = '{"contextIds": [1], "continuationIds": [2]}';
   return {
+    "folder for a prompt": { argv: ["generate", model, "--prompt-file", folder] },
+    "folder for requests": { argv: ["score", model, "--requests", folder] },
     "missing prompt file": { argv: ["generate", model, "--prompt-file", join(folder, "nowhere.txt")] },
     "missing requests": { argv: ["score", model, "--requests", join(folder, "nowhere.jsonl")] },
     "answers into a missing folder": {

@@ -104,6 +104,8 @@ const FLAG_ANSWERS: Answers = {
 };
 const FILE_ANSWERS: Answers = {
   "missing prompt file": [3, "Could not read the prompt <dir>/nowhere.txt: it does not exist."],
+  "folder for a prompt": [3, "Could not read the prompt <dir>: it is a folder."],
+  "folder for requests": [3, "Could not read the requests <dir>: it is a folder."],
   "missing requests": [3, "Could not read the requests <dir>/nowhere.jsonl: it does not exist."],
   "answers into a missing folder": [3, "Could not write <dir>/no/a.jsonl: it does not exist."],
   "line that is not JSON": [
