@@ -1,6 +1,7 @@
 // Compiled with AVX2 and FMA: products of bytes are summed in pairs to 16 bits, then to 32.
 #include <immintrin.h>
 
+#include "cpu/arch/byte_layout_portable.h"
 #include "cpu/arch/int_kernels_impl.h"
 
 namespace moescope {

@@ -1,4 +1,5 @@
 // arm64 only.
+#include "cpu/arch/byte_layout_portable.h"
 #include "cpu/arch/int_kernels_impl.h"
 
 namespace moescope {

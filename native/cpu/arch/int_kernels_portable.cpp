@@ -1,4 +1,5 @@
 // No instruction set beyond the platform's baseline.
+#include "cpu/arch/byte_layout_portable.h"
 #include "cpu/arch/int_kernels_impl.h"
 
 namespace moescope {
