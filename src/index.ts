@@ -241,6 +241,10 @@ export { type Displayable, Figure, HtmlFigure, type MimeBundle } from "./plot/fi
 export { type ForestData, type ForestRow, forestPlot } from "./plot/forest-plot.js";
 export { type LoadHeatmapData, loadHeatmap } from "./plot/load-heatmap.js";
 export { type MarginBin, type MarginHistogramData, marginHistogram } from "./plot/margin-histogram.js";
+// quantize
+export { FILE_TYPE_NAMES, type FileType } from "./quantize/file-type.js";
+export { type QuantizeOptions, type QuantizeReport, quantizeModel } from "./quantize/quantize.js";
+
 // router
 export { ExpertLoad, type LoadHeatmap } from "./router/expert-load.js";
 export { ablate, bias, force, mask, on, replay, swap, topK, zero } from "./router/intervention-builders.js";

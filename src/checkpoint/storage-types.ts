@@ -104,6 +104,11 @@ const GGML_TYPES: ReadonlyMap<number, StorageType> = new Map([
   ...GGML_OTHERS,
 ]);
 
+/** The id of a storage type in GGUF files. */
+export function ggmlTypeId(dtype: DType): number {
+  return GGML_IDS[dtype];
+}
+
 /** The storage type of a GGUF type id; undefined for ids that ggml removed or never had. */
 export function ggmlType(id: number): StorageType | undefined {
   return GGML_TYPES.get(id);

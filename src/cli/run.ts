@@ -11,6 +11,7 @@ import { registerGenerate } from "./generate.js";
 import { registerInspect } from "./inspect.js";
 import { type Streams, Terminal } from "./io.js";
 import { registerPerplexity } from "./perplexity.js";
+import { registerQuantize } from "./quantize.js";
 import { registerReport } from "./report.js";
 import { registerScore } from "./score.js";
 import { registerTable } from "./table.js";
@@ -48,6 +49,7 @@ function program(terminal: Terminal): Command {
     registerScore,
     registerTrace,
     registerPerplexity,
+    registerQuantize,
     registerEval,
     registerCompare,
     registerReport,

@@ -8,6 +8,7 @@ import {
   TOKEN_TYPE,
   VocabularyBuilder,
 } from "./gguf-tokens.js";
+import { type Component, flatten, type TokenizerJson } from "./tokenizer-json.js";
 
 /** Qwen's split into words; contractions without case, every digit alone. */
 const QWEN2_PATTERN =
@@ -66,6 +67,25 @@ export function byteLevelJson(
     model: { type: "BPE", vocab: vocabulary.vocab, merges: readMerges(metadata, source) },
   };
   return { json, decodeOnly: vocabulary.decodeOnly };
+}
+
+/** The `tokenizer.ggml.pre` whose rules are those of a tokenizer.json; undefined where there is none. */
+export function preTokenizerName(json: TokenizerJson): string | undefined {
+  const rules = rulesOf(json.normalizer, json.pre_tokenizer);
+  return Object.entries(PRE_TOKENIZERS).find(
+    ([, known]) => rulesOf(known.normalizer as Component | null, known.pre_tokenizer as Component) === rules,
+  )?.[0];
+}
+
+/** What text is normalised and cut by, without the fields that only move offsets. */
+function rulesOf(...components: (Component | null)[]): string {
+  const rules = components.flatMap(flatten).map((part) => {
+    const { type, pattern, behavior, invert, individual_digits, add_prefix_space, use_regex } = part;
+    const fields =
+      type === "ByteLevel" ? { add_prefix_space, use_regex: use_regex ?? true } : { pattern, behavior, invert };
+    return { type, individual_digits, ...fields };
+  });
+  return JSON.stringify(rules);
 }
 
 function preTokenizer(metadata: GgufTokenizerMetadata, source: string): Record<string, unknown> {

@@ -9,7 +9,7 @@ const ROWS: readonly (readonly string[])[] = [
   ["errors"],
   ["native"],
   ["router", "tokenizer", "checkpoint", "hub"],
-  ["eval", "notebook", "plot", "analysis", "model"],
+  ["eval", "notebook", "plot", "analysis", "model", "quantize"],
   ["index"],
   ["evals"],
   ["cli", "serve", "notebooks"],
@@ -27,6 +27,7 @@ const SIDEWAYS: Readonly<Record<string, readonly string[]>> = {
 /** What a layer may not import although the rows would let it, and why. */
 const FORBIDDEN: Readonly<Record<string, { layers: readonly string[]; reason: string }>> = {
   plot: { layers: ["native", "router", "tokenizer", "checkpoint", "hub"], reason: "plots take numbers" },
+  quantize: { layers: ["router", "hub"], reason: "quantising turns files into a file" },
   analysis: { layers: ["native", "tokenizer", "checkpoint", "hub"], reason: "analysis takes Arrow tables" },
   eval: { layers: ["native", "checkpoint"], reason: "eval sees a model through its own interface only" },
   evals: {

@@ -1,0 +1,199 @@
+/** Writes a model as one GGUF file in which weights take less room: tensor by tensor, in bounded memory. */
+import { existsSync, realpathSync, statSync } from "node:fs";
+import { statfs } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { dirname, resolve } from "node:path";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
+import { FileSource } from "../checkpoint/file-source.js";
+import { BLOCK_SHAPES } from "../checkpoint/storage-types.js";
+import { AbortError, CheckpointError, fromSystemError, invalidArgument, MoescopeError } from "../errors.js";
+import { loadAddon } from "../native/addon.js";
+import type { DType, PlanTensor } from "../native/binding.js";
+import { FILE_TYPE_NAMES, type FileType } from "./file-type.js";
+import { GgufWriter, ggufFileBytes, ggufHeader } from "./gguf-writer.js";
+import { interleaveHalves } from "./interleave.js";
+import { ggufMetadata } from "./metadata.js";
+import { type OutputTensor, outputTensors } from "./output-tensors.js";
+
+/** Weights that are read, fitted and written at once; what bounds the memory. */
+const CHUNK_ELEMENTS = 1 << 22;
+
+export interface QuantizeOptions {
+  type: FileType;
+  /** Default: the cores that are there. The bytes do not depend on it. */
+  threads?: number;
+  /** Decide everything and write nothing. */
+  dryRun?: boolean;
+  signal?: AbortSignal;
+  /** `done` and `total` count weights; `name` is the tensor in hand. */
+  onProgress?: (done: number, total: number, name: string) => void;
+}
+
+/** What was, or would be, written. */
+export interface QuantizeReport {
+  /** Null after a dry run without a place to write to. */
+  path: string | null;
+  type: FileType;
+  architecture: string;
+  written: boolean;
+  fileBytes: number;
+  parameters: number;
+  /** Of all tensors together. */
+  bitsPerWeight: number;
+  tensors: { name: string; dtype: DType; shape: number[]; bytes: number; from: DType }[];
+}
+
+/**
+ * Quantises a model that `openCheckpoint` reads to a GGUF file. Matrices take the types that llama.cpp's `llama-quantize` would
+ * choose without an importance matrix; norms, biases and routers stay F32. The file appears whole or not at all.
+ * Throws CheckpointError for a model that cannot be read or that GGUF cannot hold, and for a weight that is not finite (naming
+ * its tensor); INVALID_ARGUMENT, DISK_FULL, NO_PERMISSION, NOT_FOUND for the place; AbortError.
+ */
+export async function quantizeModel(
+  model: string,
+  out: string | null,
+  options: QuantizeOptions,
+): Promise<QuantizeReport> {
+  const { type, dryRun = false } = options;
+  if (!FILE_TYPE_NAMES.includes(type)) throw invalidArgument("type", `one of ${FILE_TYPE_NAMES.join(", ")}`, type);
+  if (out === null && !dryRun) throw invalidArgument("out", "the path of a file to write", out);
+  const checkpoint = await openCheckpoint(model);
+  const tensors = outputTensors(checkpoint, type);
+  const header = ggufHeader(await ggufMetadata(checkpoint, type), tensors);
+  const path = out === null ? null : resolve(out);
+  const report = reportOf(checkpoint, path, type, tensors, ggufFileBytes(header, tensors));
+  if (path !== null) await checkPlace(path, checkpoint, report.fileBytes);
+  if (dryRun || path === null) return report;
+  await writeFile(path, header, tensors, checkpoint, options);
+  return { ...report, written: true };
+}
+
+function reportOf(
+  checkpoint: Checkpoint,
+  path: string | null,
+  type: FileType,
+  tensors: readonly OutputTensor[],
+  fileBytes: number,
+): QuantizeReport {
+  const elements = tensors.reduce((sum, { shape }) => sum + product(shape), 0);
+  const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
+  return {
+    path,
+    type,
+    architecture: checkpoint.architecture,
+    written: false,
+    fileBytes,
+    parameters: elements,
+    bitsPerWeight: (8 * bytes) / elements,
+    tensors: tensors.map(({ name, dtype, shape, bytes, pieces }) => ({
+      name,
+      dtype,
+      shape,
+      bytes,
+      from: pieces[0]!.dtype,
+    })),
+  };
+}
+
+function product(shape: readonly number[]): number {
+  return shape.reduce((all, size) => all * size, 1);
+}
+
+/** Refuses a place before hours of work are put into it. */
+async function checkPlace(path: string, { plan }: Checkpoint, bytes: number): Promise<void> {
+  const folder = dirname(path);
+  try {
+    if (existsSync(path) && statSync(path).isDirectory()) throw invalidArgument("out", "a file to write", path);
+    const real = existsSync(path) ? realpathSync(path) : null;
+    if (real !== null && plan.files.some((file) => realpathSync(file) === real)) {
+      throw invalidArgument("out", "another file than the model itself", path);
+    }
+    const { bavail, bsize } = await statfs(folder);
+    if (bavail * bsize >= bytes) return;
+    throw new MoescopeError(
+      "DISK_FULL",
+      `The file takes ${bytes} bytes, and ${folder} has ${bavail * bsize} bytes free.`,
+    );
+  } catch (error) {
+    throw fromSystemError(error, `write ${path}`);
+  }
+}
+
+async function writeFile(
+  path: string,
+  header: Buffer,
+  tensors: readonly OutputTensor[],
+  { plan }: Checkpoint,
+  options: QuantizeOptions,
+): Promise<void> {
+  const sources = new Map<number, FileSource>();
+  const sourceOf = (file: number): FileSource => {
+    const source = sources.get(file) ?? new FileSource(plan.files[file]!);
+    sources.set(file, source);
+    return source;
+  };
+  const total = tensors.reduce((sum, { shape }) => sum + product(shape), 0);
+  let done = 0;
+  const writer = await GgufWriter.create(path, header);
+  try {
+    for (const tensor of tensors) {
+      for (const chunk of chunksOf(tensor)) {
+        if (options.signal?.aborted) throw new AbortError();
+        await writer.write(await convert(tensor, chunk, sourceOf(chunk.piece.file), options.threads));
+        done += chunk.rows * chunk.piece.cols;
+        options.onProgress?.(done, total, tensor.name);
+      }
+      await writer.endTensor(tensor.bytes);
+    }
+    await writer.finish();
+  } catch (error) {
+    await writer.discard();
+    throw error;
+  } finally {
+    for (const source of sources.values()) source.close();
+  }
+}
+
+/** Rows of one matrix. */
+interface Chunk {
+  piece: PlanTensor;
+  firstRow: number;
+  rows: number;
+}
+
+/** Whole rows, and whole heads where their rows change places. */
+function* chunksOf({ pieces, interleave }: OutputTensor): Generator<Chunk> {
+  for (const piece of pieces) {
+    const unit = Math.max(1, interleave);
+    const step = Math.max(1, Math.floor(CHUNK_ELEMENTS / piece.cols / unit)) * unit;
+    for (let firstRow = 0; firstRow < piece.rows; firstRow += step) {
+      yield { piece, firstRow, rows: Math.min(step, piece.rows - firstRow) };
+    }
+  }
+}
+
+async function convert(
+  tensor: OutputTensor,
+  { piece, firstRow, rows }: Chunk,
+  file: FileSource,
+  threads: number | undefined,
+): Promise<Uint8Array> {
+  const { elements, bytes } = BLOCK_SHAPES[piece.dtype];
+  const rowBytes = (piece.cols / elements) * bytes;
+  const read = file.read(piece.offset + firstRow * rowBytes, rows * rowBytes);
+  const source = tensor.interleave === 0 ? read : interleaveHalves(read, rowBytes, tensor.interleave);
+  try {
+    return await loadAddon().convertRows({
+      from: piece.dtype,
+      source,
+      to: tensor.dtype,
+      cols: piece.cols,
+      firstRow,
+      threads: threads ?? Math.min(availableParallelism(), loadAddon().availableCores()),
+    });
+  } catch (error) {
+    if (!(error instanceof Error) || (error as { code?: unknown }).code !== "BAD_FILE") throw error;
+    const where = `tensor ${JSON.stringify(piece.name)} (${piece.role}) of ${file.path}`;
+    throw new CheckpointError("BAD_FILE", `${error.message.replace(/\.$/, "")} of ${where}.`, { cause: error });
+  }
+}
