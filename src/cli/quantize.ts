@@ -1,5 +1,6 @@
 /** `moescope quantize`: a model as one GGUF file with smaller weights. */
 import type { Command } from "commander";
+import { InvalidArgumentError } from "../errors.js";
 import { FILE_TYPE_NAMES, type FileType } from "../quantize/file-type.js";
 import { type QuantizeReport, quantizeModel } from "../quantize/quantize.js";
 import type { Terminal } from "./io.js";
@@ -22,7 +23,7 @@ export function registerQuantize(program: Command, terminal: Terminal): void {
     .description("write a model as a GGUF file whose weights take fewer bits, with the mixes of llama-quantize")
     .argument("<model>", "folder, .gguf file or demo")
     .argument("[out]", "file to write, e.g. model-Q4_K_M.gguf (not needed with --dry-run)")
-    .requiredOption("--type <type>", `one of ${FILE_TYPE_NAMES.join(", ")}`, oneOf(...FILE_TYPE_NAMES))
+    .requiredOption("--type <type>", `one of ${FILE_TYPE_NAMES.join(", ")}`, fileType)
     .option("--threads <n>", "threads (default: the cores that are there)", integer(1, 1024))
     .option("--dry-run", "show the type and size of every tensor and write nothing")
     .addOption(jsonOption("print one JSON object"))
@@ -31,7 +32,15 @@ export function registerQuantize(program: Command, terminal: Terminal): void {
     .action((model: string, out: string | undefined, options: Options) => quantize(terminal, model, out, options));
 }
 
+/** A type in any case. */
+function fileType(text: string): FileType {
+  return oneOf(...FILE_TYPE_NAMES)(text.toUpperCase());
+}
+
 async function quantize(terminal: Terminal, model: string, out: string | undefined, options: Options): Promise<void> {
+  if (out === undefined && !options.dryRun) {
+    throw new InvalidArgumentError("Expected the path of a file to write behind the model (or --dry-run), got none.");
+  }
   const bar = progressBar(terminal, "Quantising", { quiet: options.quiet, unit: "weights" });
   let report: QuantizeReport;
   try {

@@ -2,7 +2,7 @@
 import { GgufStrings, type GgufValue } from "../checkpoint/gguf-values.js";
 
 export function textValue(value: string): GgufValue {
-  return { type: "string", value: Buffer.from(value) };
+  return { type: "string", value: new TextEncoder().encode(value) };
 }
 
 export function countValue(value: number): GgufValue {
