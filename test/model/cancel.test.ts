@@ -2,8 +2,15 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { seededModelFolder } from "../../src/cli/seeded-model.js";
+import { AbortError } from "../../src/errors.js";
 import { Model } from "../../src/model/model.js";
 import { packageRoot } from "../../src/native/addon.js";
+
+/** Rows that the device has computed so far. */
+async function rowsRun(model: Model): Promise<number> {
+  const { counts } = await model.expertLoad();
+  return counts.reduce((sum, count) => sum + count, 0) / (model.config.numLayers * model.config.numExpertsPerToken);
+}
 
 describe("cancelling", () => {
   let folder: string;
@@ -18,6 +25,7 @@ describe("cancelling", () => {
     const controller = new AbortController();
     const ids = Array.from({ length: 1024 }, (_, i) => i % 1000);
     const work = model.forward(ids, { logits: "all", signal: controller.signal, onProgress: () => controller.abort() });
+    await expect(work).rejects.toBeInstanceOf(AbortError);
     await expect(work).rejects.toMatchObject({ code: "ABORTED" });
     expect((await model.forward([1, 2, 3])).logits).toHaveLength(model.config.vocabSize);
   });
@@ -33,8 +41,29 @@ describe("cancelling", () => {
     };
     await expect(read()).rejects.toMatchObject({ code: "ABORTED" });
     expect(pieces.length).toBeLessThan(20);
+    const before = await rowsRun(model);
     for await (const _ of model.stream("a", { maxTokens: 500 })) break;
+    expect((await rowsRun(model)) - before).toBeLessThan(100);
     expect((await model.generate("a", { maxTokens: 2 })).tokenIds.length).toBeGreaterThan(0);
+  });
+
+  it("leaves no sequence behind, whether work ended, failed or was cancelled", async () => {
+    const fresh = await Model.load(folder);
+    const { engine } = fresh.parts;
+    const short = Array.from({ length: 10 }, (_, i) => i); // too short for the prefix cache
+    await fresh.generate(short, { maxTokens: 2 });
+    const before = await engine.kvCacheBytes();
+    await fresh.generate(short, { maxTokens: 90, n: 20, temperature: 1 });
+    for await (const _ of fresh.stream(short, { maxTokens: 900, n: 3 })) break;
+    await fresh.forward(short);
+    const requests = [1, 2, 3].map((id) => ({ contextIds: [...short, id], continuationIds: [1, 2] }));
+    await fresh.loglikelihood(requests);
+    await expect(
+      fresh.loglikelihood([...requests, { contextIds: [...short, 4], continuationIds: [99_999] }]),
+    ).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(fresh.forward([99_999])).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect(await engine.kvCacheBytes()).toBe(before);
+    await fresh.dispose();
   });
 
   it("does nothing once the signal has fired", async () => {

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type GenerateOptions, Model } from "../../src/index.js";
+import { generationContext } from "../../src/model/generation.js";
 import { copyOfSeeded, seededModel, temporaryFolder } from "../cli/seeded.js";
 
 const PROMPT = "Tom has 3 apples and buys 4 more. How many apples does he have now?";
@@ -87,6 +88,12 @@ describe("generation", () => {
     expect(ended.usage.completionTokens).toBe(ended.samples.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0));
   });
 
+  it("ends texts at the tokens of the config's files and of the tokenizer's", () => {
+    const tokenizer = { eosTokenIds: [7, 9] } as unknown as Model["tokenizer"];
+    const stub = { config: { eosTokenIds: [7, 8] }, tokenizer, parts: {} } as unknown as Model;
+    expect(generationContext(stub, "counts").eosTokenIds).toEqual(new Set([7, 8, 9]));
+  });
+
   it("gives each token's log-probability under the model's own softmax, whatever draws it", async () => {
     const options = { maxTokens: 12, temperature: 1.7, topK: 5, repetitionPenalty: 1.4, presencePenalty: 0.5, seed: 2 };
     const { promptIds, tokenIds, logprobs } = await model.generate(PROMPT, options);
@@ -99,6 +106,46 @@ describe("generation", () => {
       // float32 holds a number below 16 to 1e-6.
       expect(Math.abs(logprobs[i]! - expected)).toBeLessThanOrEqual(1e-6);
     }
+  });
+
+  it("penalises tokens of prompt and answer for repetition, and those of the answer for presence and frequency", async () => {
+    // Signs that make tokens come again, so that each penalty decides.
+    const [repetitionPenalty, presencePenalty, frequencyPenalty] = [0.6, -0.8, 0.5];
+    const { vocabSize } = model.config;
+    const { promptIds, tokenIds } = await model.generate(PROMPT, {
+      ...{ maxTokens: 20, temperature: 0, repetitionPenalty, presencePenalty, frequencyPenalty },
+    });
+    const ids = [...promptIds, ...tokenIds];
+    const { logits } = await model.forward(ids.slice(0, -1), { logits: "all" });
+    for (let length = promptIds.length; length < ids.length; length++) {
+      const row = logits.slice((length - 1) * vocabSize, length * vocabSize);
+      for (const id of new Set(ids.slice(0, length))) {
+        // Keskar et al. 2019, as transformers applies it; then OpenAI's two.
+        const times = ids.slice(promptIds.length, length).filter((other) => other === id).length;
+        const repeated = row[id]! > 0 ? row[id]! / repetitionPenalty : row[id]! * repetitionPenalty;
+        row[id] = repeated - (times > 0 ? presencePenalty + frequencyPenalty * times : 0);
+      }
+      expect(ids[length]).toBe(row.indexOf(row.reduce((a, b) => Math.max(a, b))));
+    }
+  });
+
+  it("returns with a prefix hit the prompt's routes, as attributed, before those that ran", async () => {
+    const fresh = await Model.load(seededModel());
+    const options = { maxTokens: 4, temperature: 0, trace: "topk" } as const;
+    const first = await fresh.generate(PROMPT, options);
+    const before = (await fresh.expertLoad()).counts.reduce((sum, count) => sum + count, 0);
+    const again = await fresh.generate(PROMPT, options);
+    const after = (await fresh.expertLoad()).counts.reduce((sum, count) => sum + count, 0);
+    const { columns } = again.trace!;
+    const numPrompt = first.promptIds.length;
+    expect(Array.from(columns.positions)).toEqual(Array.from({ length: numPrompt + 3 }, (_, i) => i));
+    expect(Array.from(columns.tokenIds)).toEqual([...first.promptIds, ...first.tokenIds.slice(0, -1)]);
+    expect(Array.from(columns.origins)).toEqual([...new Array(numPrompt).fill(0), 1, 1, 1]);
+    // The last token of a prompt is always computed: its row predicts the first new one.
+    expect(Array.from(columns.computed)).toEqual([...new Array(numPrompt - 1).fill(0), 1, 1, 1, 1]);
+    expect(again.trace!.expertLoad("computed").counts.reduce((sum, count) => sum + count, 0)).toBe(after - before);
+    expect(columns.topkExperts).toEqual(first.trace!.columns.topkExperts);
+    await fresh.dispose();
   });
 
   it("ends at the last position of the context, and takes a prompt that fills it", async () => {

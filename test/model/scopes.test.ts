@@ -58,3 +58,18 @@ it("a replay of some positions and a mask of others", async () => {
   ] as const satisfies Intervention[];
   expect(() => model.with(meeting)).toThrow(/replay/);
 });
+
+it("interventions add to those already there, and leave the model that they came from as it was", async () => {
+  const first: Intervention = { kind: "mask", layers: [0], experts: [1] };
+  const second: Intervention = { kind: "bias", layers: [1], bias: { "2": 9 } };
+  const both = model.with(first).with([second]);
+  expect(both.interventions).toEqual([first, second]);
+  expect(model.interventions).toEqual([]);
+  const layersTouched = async (changed: Model) => {
+    const { trace } = await changed.forward(IDS, { trace: "topk" });
+    const { layers, columns } = { layers: trace!.layers, columns: trace!.columns };
+    return layers.filter((_, index) => columns.intervened[index] === 1);
+  };
+  expect(await layersTouched(both)).toEqual([0, 1]);
+  expect(await layersTouched(model)).toEqual([]);
+});

@@ -77,6 +77,32 @@ describe("scored pairs", () => {
     await fresh.dispose();
   });
 
+  it("are greedy where every token is the likeliest after those before it", async () => {
+    const { tokenIds } = await model.generate(SHARED, { maxTokens: 3, temperature: 0 });
+    const [a, b, c] = tokenIds as unknown as [number, number, number];
+    const continuations = [[a], [a, b, c], [a + 1, b, c], [a, b, c + 1], [a, b + 1]];
+    const requests = continuations.map((continuationIds) => ({ contextIds: SHARED, continuationIds }));
+    const scores = await model.loglikelihood(requests);
+    expect(scores.map(({ isGreedy }) => isGreedy)).toEqual([true, true, false, false, false]);
+  });
+
+  it("share no prefix with a model of other interventions, or of none", async () => {
+    const mask: Intervention = { kind: "mask", layers: [0], experts: [0, 1] };
+    const other: Intervention = { kind: "mask", layers: [0], experts: [2, 3] };
+    const requests = REQUESTS.slice(0, 3);
+    const results: Float32Array[][] = [];
+    for (const changes of [[], [mask], [other]]) {
+      const fresh = await Model.load(seededModelFolder(join(packageRoot(), "models", "demo")));
+      const scores = await fresh.with(changes).loglikelihood(requests);
+      results.push(scores.map(({ tokenLogprobs }) => tokenLogprobs));
+      await fresh.dispose();
+    }
+    for (const [i, changes] of [[], [mask], [other], [], [mask]].entries()) {
+      const scores = await model.with(changes).loglikelihood(requests);
+      expect(scores.map(({ tokenLogprobs }) => tokenLogprobs)).toEqual(results[i % 3]);
+    }
+  });
+
   it("fill the context to its last position and refuse one token more, or cut it from the left", async () => {
     const { maxContext } = model.config;
     const long = Array.from({ length: maxContext }, (_, i) => (i * 17 + 3) % 2000);
