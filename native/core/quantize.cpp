@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <exception>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <system_error>
@@ -49,8 +50,12 @@ const char* fault_of(float value, DType type) {
   return nullptr;
 }
 
-// Column of the first value that the type cannot take.
+// Column of the first value that the type cannot take. Nearly always there is none, so the first pass has no branches.
 std::optional<int64_t> first_fault(const float* values, int64_t elements, DType type) {
+  const float limit = type == DType::F16 ? 65519.0f : type == DType::BF16 ? 3.3e38f : std::numeric_limits<float>::max();
+  uint32_t faults = 0;
+  for (int64_t i = 0; i < elements; ++i) faults += std::abs(values[i]) <= limit ? 0u : 1u;
+  if (faults == 0) return std::nullopt;
   for (int64_t i = 0; i < elements; ++i) {
     if (fault_of(values[i], type) != nullptr) return i;
   }

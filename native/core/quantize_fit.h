@@ -111,10 +111,32 @@ std::array<int, kCount> codes_of(const float* x, float scale) {
   return codes;
 }
 
-// The element of largest magnitude; 0 for zeros.
+struct Range {
+  float low;
+  float high;
+};
+
+template <int kCount>
+Range range_of(const float* x) {
+  Lanes low = load(x);
+  Lanes high = low;
+  for (int i = kLanes; i < kCount; i += kLanes) {
+    const Lanes value = load(x + i);
+    low = value < low ? value : low;
+    high = value > high ? value : high;
+  }
+  Range range{low[0], high[0]};
+  for (int lane = 1; lane < kLanes; ++lane) {
+    range = {std::min(range.low, low[lane]), std::max(range.high, high[lane])};
+  }
+  return range;
+}
+
+// The element of largest magnitude, the higher of two; 0 for zeros.
 template <int kCount>
 float largest(const float* x) {
-  return *std::max_element(x, x + kCount, [](float a, float b) { return std::abs(a) < std::abs(b); });
+  const Range range = range_of<kCount>(x);
+  return range.high >= -range.low ? range.high : range.low;
 }
 
 // A scale of either sign. Guesses put the largest element at a level between kFrom and kTo times the outermost one, in steps,
@@ -213,9 +235,9 @@ Line better_line(const float* x, Line guess) {
 // Guesses spread the steps over `from` to `to` times the least range that they need, about its middle.
 template <int kTop, int kCount, bool kMinBelowZero>
 Line fit_line(const float* x, int steps, float from, float to) {
-  const auto [lowest, high] = std::minmax_element(x, x + kCount);
-  const float low = kMinBelowZero ? std::min(*lowest, 0.0f) : *lowest;
-  const float range = *high - low;
+  const Range extent = range_of<kCount>(x);
+  const float low = kMinBelowZero ? std::min(extent.low, 0.0f) : extent.low;
+  const float range = extent.high - low;
   Line best{0.0f, low};
   if (range <= 0.0f) return best;
   float least = line_error<kTop, kCount>(x, best);
