@@ -100,6 +100,26 @@ describe("same bits", () => {
     },
   );
 
+  it.each(["f32", "bf16"] as const)(
+    "scores the same whole, cut anywhere and token by token, on a cache in %s",
+    async (cacheType) => {
+      const other = await Model.load(folder, { cacheType });
+      const ids = someIds(8, 300);
+      const score = async (length: number) => {
+        const request = { contextIds: ids.slice(0, length), continuationIds: ids.slice(length) };
+        return (await other.loglikelihood([request]))[0]!.tokenLogprobs;
+      };
+      const whole = await score(1);
+      // Around a chunk's and a tile's border, and where the prefix cache begins and ends.
+      for (const length of [15, 17, 64, 255, 256, 257, 299])
+        expect(await score(length)).toEqual(whole.slice(length - 1));
+      const { tokenIds, logprobs } = await other.generate(ids.slice(0, 40), { ...SAMPLED, maxTokens: 30 });
+      const [read] = await other.loglikelihood([{ contextIds: ids.slice(0, 40), continuationIds: tokenIds }]);
+      expect(logprobs).toEqual(read!.tokenLogprobs);
+      await other.dispose();
+    },
+  );
+
   it.each([1, 3])("gives the same logits and routes on %i threads", async (threads) => {
     const ids = someIds(5, 300);
     const other = await Model.load(folder, { threads });
