@@ -54,6 +54,7 @@ async function quantize(terminal: Terminal, model: string, out: string | undefin
   } finally {
     bar.stop();
   }
+  for (const warning of report.warnings) if (!options.quiet) terminal.note(warning);
   if (options.json) return terminal.printJson(report);
   await terminal.print(reportText(report));
 }

@@ -31,7 +31,9 @@ export async function run(argv: readonly string[], streams: Streams): Promise<nu
 function program(terminal: Terminal): Command {
   const root = new Command("moescope");
   root
-    .description("A microscope for Mixture-of-Experts language models. A <model> is a folder, a .gguf file, ollama:NAME, or demo.")
+    .description(
+      "A microscope for Mixture-of-Experts language models. A <model> is a folder, a .gguf file, ollama:NAME, or demo.",
+    )
     .version(packageVersion(), "--version")
     .exitOverride()
     .configureHelp({ showGlobalOptions: false })

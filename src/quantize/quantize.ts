@@ -5,6 +5,7 @@ import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { FileSource } from "../checkpoint/file-source.js";
+import type { GgufValue } from "../checkpoint/gguf-values.js";
 import { BLOCK_SHAPES } from "../checkpoint/storage-types.js";
 import { AbortError, CheckpointError, fromSystemError, invalidArgument, MoescopeError } from "../errors.js";
 import { loadAddon } from "../native/addon.js";
@@ -41,6 +42,8 @@ export interface QuantizeReport {
   /** Of all tensors together. */
   bitsPerWeight: number;
   tensors: { name: string; dtype: DType; shape: number[]; bytes: number; from: DType }[];
+  /** What the file says or holds less well than the model, in sentences. */
+  warnings: string[];
 }
 
 /**
@@ -59,30 +62,45 @@ export async function quantizeModel(
   if (out === null && !dryRun) throw invalidArgument("out", "the path of a file to write", out);
   const checkpoint = await openCheckpoint(model);
   const tensors = outputTensors(checkpoint, type);
-  const header = ggufHeader(await ggufMetadata(checkpoint, type), tensors);
+  const metadata = await ggufMetadata(checkpoint, type);
+  const header = ggufHeader(metadata, tensors);
   const path = out === null ? null : resolve(out);
-  const report = reportOf(checkpoint, path, type, tensors, ggufFileBytes(header, tensors));
+  const warnings = [...quantisedAgain(tensors), ...endsWithoutPlace(checkpoint, metadata)];
+  const report = { ...reportOf(checkpoint, type, tensors), path, fileBytes: ggufFileBytes(header, tensors), warnings };
   if (path !== null) await checkPlace(path, checkpoint, report.fileBytes);
   if (dryRun || path === null) return report;
   await writeFile(path, header, tensors, checkpoint, options);
   return { ...report, written: true };
 }
 
+function* quantisedAgain(tensors: readonly OutputTensor[]): Generator<string> {
+  const again = tensors.find(
+    ({ dtype, pieces }) => BLOCK_SHAPES[pieces[0]!.dtype].elements > 1 && pieces[0]!.dtype !== dtype,
+  );
+  if (again === undefined) return;
+  yield `The weights are quantised already (${again.name}: ${again.pieces[0]!.dtype}): the new error comes on top of the old.`;
+}
+
+/** A model may end its texts with more tokens than GGUF has keys for. */
+function* endsWithoutPlace({ config }: Checkpoint, metadata: ReadonlyMap<string, GgufValue>): Generator<string> {
+  const kept = ["eos", "eot", "eom"].map((name) => metadata.get(`tokenizer.ggml.${name}_token_id`)?.value);
+  const lost = config.eosTokenIds.filter((id) => !kept.some((value) => Number(value) === id));
+  if (lost.length > 0) {
+    yield `GGUF has a place for three tokens that end a text; the file does not name ${lost.join(", ")}, which do so too.`;
+  }
+}
+
 function reportOf(
   checkpoint: Checkpoint,
-  path: string | null,
   type: FileType,
   tensors: readonly OutputTensor[],
-  fileBytes: number,
-): QuantizeReport {
+): Omit<QuantizeReport, "path" | "fileBytes" | "warnings"> {
   const elements = tensors.reduce((sum, { shape }) => sum + product(shape), 0);
   const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
   return {
-    path,
     type,
     architecture: checkpoint.architecture,
     written: false,
-    fileBytes,
     parameters: elements,
     bitsPerWeight: (8 * bytes) / elements,
     tensors: tensors.map(({ name, dtype, shape, bytes, pieces }) => ({

@@ -41,6 +41,15 @@ describe("quantize", () => {
     expect((await runCli(["quantize", seededModel(), "--type", "q6_k", "--dry-run"])).stdout).toBe(stdout);
   });
 
+  it("warns of weights that are quantised already, where they change", async () => {
+    const first = join(folder, "first.gguf");
+    await runCli(["quantize", seededModel(), first, "--type", "Q8_0"]);
+    const dryRun = ["quantize", first, "--dry-run", "--type"];
+    expect((await runCli([...dryRun, "Q4_0"])).stderr).toMatch(/quantised already \(.*: Q8_0\)/);
+    expect((await runCli([...dryRun, "Q4_0", "--quiet"])).stderr).toBe("");
+    expect((await runCli([...dryRun, "Q8_0"])).stderr).toBe("");
+  });
+
   it("ends at Ctrl-C without a file", async () => {
     const out = join(folder, "stopped.gguf");
     const { code } = await runCli(["quantize", seededModel(), out, "--type", "Q8_0"], { signal: AbortSignal.abort() });

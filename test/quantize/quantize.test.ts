@@ -1,5 +1,5 @@
 /** Whole models: what comes out of a GGUF file of ours against the model that went in, and against llama-quantize's file of it. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type Checkpoint, openCheckpoint } from "../../src/checkpoint/checkpoint.js";
@@ -157,6 +157,17 @@ describeWithGoldens("quantizeModel of golden models", ["golden/models", "golden/
     await expect(quantizeModel(own, null, { type: "Q4_0" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     const dry = await quantizeModel(own, join(folder, "dry.gguf"), { type: "Q4_0", dryRun: true });
     expect([dry.written, existsSync(join(folder, "dry.gguf"))]).toEqual([false, false]);
+  });
+
+  it("says which ends of a text GGUF has no place for", async () => {
+    const model = temporaryFolderOf("many ends");
+    for (const name of readdirSync(goldenCheckpoint("llama-yi")).filter((file) => !file.startsWith("expected"))) {
+      copyFileSync(join(goldenCheckpoint("llama-yi"), name), join(model, name));
+    }
+    const eos = { eos_token_id: [1023, 1022, 1021, 7] };
+    writeFileSync(join(model, "generation_config.json"), JSON.stringify(eos));
+    const { warnings } = await quantizeModel(model, null, { type: "Q8_0", dryRun: true });
+    expect(warnings).toEqual([expect.stringMatching(/does not name 1021, 1022, which/)]);
   });
 
   it("refuses layers that GGUF has no place for", async () => {
