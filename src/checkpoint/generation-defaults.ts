@@ -29,11 +29,11 @@ export function parseGenerationConfig(json: JsonObject, where: string): Generati
   const defaults = withoutUndefined({
     doSample: fields.boolean("do_sample", undefined),
     temperature: fields.number("temperature", undefined),
-    topK: fields.integer("top_k", undefined, 0),
+    topK: withoutLimit(fields.integer("top_k", undefined, -1)),
     topP: fields.number("top_p", undefined),
     minP: fields.number("min_p", undefined),
     repetitionPenalty: fields.number("repetition_penalty", undefined),
-    maxNewTokens: fields.integer("max_new_tokens", undefined),
+    maxNewTokens: fields.integer("max_new_tokens", undefined, 0) || undefined,
   });
   return { defaults: checkDefaults(defaults, where), eosTokenIds: fields.tokenIds("eos_token_id") };
 }
@@ -55,6 +55,11 @@ export function ggufGenerationDefaults(metadata: GgufMetadata): GenerationDefaul
     repetitionPenalty: number("penalty_repeat"),
   });
   return checkDefaults(defaults, metadata.path);
+}
+
+/** vLLM writes "no limit" as -1. */
+function withoutLimit(topK: number | undefined): number | undefined {
+  return topK === -1 ? 0 : topK;
 }
 
 function checkDefaults(defaults: GenerationDefaults, where: string): GenerationDefaults {

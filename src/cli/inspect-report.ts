@@ -57,6 +57,9 @@ export async function inspectReport(checkpoint: Checkpoint, options: { hooks?: b
     throw error;
   });
   const isBroken = text instanceof MoescopeError;
+  const stopIds = [...new Set([...config.eosTokenIds, ...(isBroken ? [] : text.tokenizer.eosTokenIds)])].sort(
+    (a, b) => a - b,
+  );
   const router = routerShapeOf(plan.config);
   return {
     path: checkpoint.path,
@@ -74,7 +77,7 @@ export async function inspectReport(checkpoint: Checkpoint, options: { hooks?: b
       isBroken || text.chatTemplate === null
         ? null
         : { source: text.chatTemplate.source, sha256: text.chatTemplate.sha256 },
-    eosTokens: config.eosTokenIds.map((id) => ({
+    eosTokens: stopIds.map((id) => ({
       id,
       text: isBroken ? null : (text.tokenizer.tokenPiece(id) ?? null),
     })),

@@ -37,3 +37,14 @@ export function sameBits(a: ArrayBufferView, b: ArrayBufferView): boolean {
   const bytes = (view: ArrayBufferView) => Buffer.from(view.buffer, view.byteOffset, view.byteLength);
   return bytes(a).equals(bytes(b));
 }
+
+/**
+ * How many generated tokens are to equal the golden ones: up to the first near-tie, or to the end-of-text token that the text stopped
+ * at before. A text that stopped without one is too short.
+ */
+export function comparableLength(tokenIds: Int32Array, eosTokenIds: readonly number[], untilNearTie: number): number {
+  if (tokenIds.length >= untilNearTie) return untilNearTie;
+  if (!eosTokenIds.includes(tokenIds.at(-1)!))
+    throw new Error(`The text stopped after ${tokenIds.length} tokens without an end.`);
+  return tokenIds.length;
+}
