@@ -94,7 +94,7 @@ def main():
     (FOLDER / "loss.svg").write_text(loss_plot(run["log"]))
     smallest = min(sum(shares) / len(shares) for layer in use["load"] for shares in zip(*layer))
     card = Template((HERE / "card.md").read_text()).substitute(
-        tokens=f"{run['tokens']:,}", steps=f"{run['steps']:,}", seed=run["seed"], torch=run["versions"]["torch"],
+        tokens=f"{run['tokens']:,}", steps=f"{run['steps']:,}", seed=run["seed"], decay_from=run["decay_from"], decay_tokens=run["decay_tokens"], torch=run["versions"]["torch"],
         loss_table=loss_table(run["log"]), score_table=score_table(ours, check), load_table=load_table(use),
         information=" | ".join(f"{v:.3f}" for v in use["mutual_information"]), null=" | ".join(f"{v:.3f}" for v in use["null_maximum"]),
         removal_table=removal_table(use), smallest=f"{100 * smallest:.1f} %", texts=use["texts_per_domain"][0])

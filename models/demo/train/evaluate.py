@@ -47,42 +47,52 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
 
 
 class Engine:
-    """Greedy generation and log-likelihoods; `logits` maps a batch of ids to logits."""
+    """Greedy generation and log-likelihoods.
 
-    def __init__(self, logits, tokenizer: Tokenizer):
-        self.logits, self.tokenizer = logits, tokenizer
+    `logits(ids)` gives all logits of a batch; `step(ids, cache)` the last ones and the cache to go on with.
+    """
+
+    def __init__(self, logits, step, tokenizer: Tokenizer):
+        self.logits, self.step, self.tokenizer = logits, step, tokenizer
         self.stops = {tokenizer.token_to_id("<|im_end|>"), tokenizer.token_to_id("<|endoftext|>")}
 
-    def padded(self, rows: list[list[int]]) -> torch.Tensor:
-        width = max(map(len, rows))
-        return torch.tensor([row + [0] * (width - len(row)) for row in rows])
+    def generate(self, prompts: list[str], limit: int) -> list[str]:
+        """Greedy continuations up to a stop token; prompts of one length make a batch."""
+        rows = [self.tokenizer.encode(prompt).ids for prompt in prompts]
+        by_length: dict[int, list[int]] = {}
+        for i, row in enumerate(rows):
+            by_length.setdefault(len(row), []).append(i)
+        outputs = [""] * len(rows)
+        for members in by_length.values():
+            for i, ids in zip(members, self.continuations([rows[i] for i in members], limit)):
+                outputs[i] = self.tokenizer.decode(ids)
+        return outputs
 
     @torch.no_grad()
-    def generate(self, prompts: list[str], limit: int, batch: int = 32) -> list[str]:
-        """Greedy continuations up to a stop token."""
-        outputs = []
-        for start in range(0, len(prompts), batch):
-            rows = [self.tokenizer.encode(prompt).ids for prompt in prompts[start:start + batch]]
-            lengths, open_rows = [len(row) for row in rows], set(range(len(rows)))
-            for _ in range(limit):
-                active = sorted(open_rows)
-                if not active:
-                    break
-                scores = self.logits(self.padded([rows[i] for i in active]), [len(rows[i]) - 1 for i in active])
-                for i, token in zip(active, scores.argmax(-1).tolist()):
-                    if token in self.stops:
-                        open_rows.discard(i)
-                    else:
-                        rows[i].append(token)
-            outputs += [self.tokenizer.decode(row[length:]) for row, length in zip(rows, lengths)]
-        return outputs
+    def continuations(self, rows: list[list[int]], limit: int) -> list[list[int]]:
+        """Greedy token ids for prompts of one length."""
+        made, done = [[] for _ in rows], set()
+        ids, cache = torch.tensor(rows), None
+        for _ in range(limit):
+            scores, cache = self.step(ids, cache)
+            ids = scores.argmax(-1, keepdim=True)
+            for i, token in enumerate(ids[:, 0].tolist()):
+                if token in self.stops:
+                    done.add(i)
+                elif i not in done:
+                    made[i].append(token)
+            if len(done) == len(rows):
+                break
+        return made
 
     @torch.no_grad()
     def likelihoods(self, prompt: str, continuations: list[str]) -> list[float]:
         """Sum of log-probabilities of every continuation."""
         context = self.tokenizer.encode(prompt).ids
         tails = [self.tokenizer.encode(text).ids for text in continuations]
-        everything = torch.log_softmax(self.logits(self.padded([context + tail for tail in tails]), None).float(), -1)
+        width = max(map(len, tails))
+        rows = torch.tensor([context + tail + [0] * (width - len(tail)) for tail in tails])
+        everything = torch.log_softmax(self.logits(rows).float(), -1)
         first = len(context) - 1
         return [sum(everything[i, first + j, token].item() for j, token in enumerate(tail)) for i, tail in enumerate(tails)]
 
@@ -94,11 +104,11 @@ def module_engine(path: Path, tokenizer: Tokenizer) -> Engine:
         parameter.data = parameter.data.bfloat16().float()
     print(f"{state['tokens']:,} tokens trained")
 
-    def logits(ids, last):
-        hidden = model(ids)[0]
-        return model.lm_head(hidden if last is None else hidden[torch.arange(len(last)), last])
+    def step(ids, cache):
+        cache = cache or [[] for _ in model.layers]
+        return model.lm_head(model(ids, cache)[0][:, -1]), cache
 
-    return Engine(logits, tokenizer)
+    return Engine(lambda ids: model.lm_head(model(ids)[0]), step, tokenizer)
 
 
 def transformers_engine(folder: str, tokenizer: Tokenizer) -> Engine:
@@ -106,11 +116,11 @@ def transformers_engine(folder: str, tokenizer: Tokenizer) -> Engine:
     from transformers import AutoModelForCausalLM
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
-    def logits(ids, last):
-        scores = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-        return scores if last is None else scores[torch.arange(len(last)), last]
+    def step(ids, cache):
+        out = model(input_ids=ids, past_key_values=cache, use_cache=True)
+        return out.logits[:, -1], out.past_key_values
 
-    return Engine(logits, tokenizer)
+    return Engine(lambda ids: model(input_ids=ids).logits, step, tokenizer)
 
 
 def read(name: str, limit: int) -> list[dict]:
@@ -119,10 +129,11 @@ def read(name: str, limit: int) -> list[dict]:
 
 
 def score_choices(engine: Engine, book, name: str, limit: int) -> dict[str, list[bool]]:
-    """Chat (the letter in brackets is parsed), letter by likelihood, and cloze by likelihood per suite."""
+    """Chat (the letter that ends the reply), text (what its last line names), letter and cloze (by likelihood)."""
     items = read(name, limit)
-    outputs = engine.generate([chat(with_choices(i["question"], i["choices"])) for i in items], 16)
-    results = {"chat": [parse_letter(out) == i["answer"] for out, i in zip(outputs, items)], "letter": [], "cloze": []}
+    outputs = engine.generate([chat(with_choices(i["question"], i["choices"])) for i in items], 48)
+    results = {"chat": [parse_letter(out) == i["answer"] for out, i in zip(outputs, items)],
+               "text": [parse_text(out) == i["choices"][i["answer"]] for out, i in zip(outputs, items)], "letter": [], "cloze": []}
     for item in items:
         prompt = book.plain_prompt(with_choices(item["question"], item["choices"]))
         letters = engine.likelihoods(prompt, [f" {letter}" for letter in LETTERS])
@@ -132,10 +143,19 @@ def score_choices(engine: Engine, book, name: str, limit: int) -> dict[str, list
     return results
 
 
+REPLY = re.compile(r"(?:Answer|答案): (.+) ([A-D])\s*$")
+
+
 def parse_letter(text: str) -> int | None:
-    """The place of the letter in brackets."""
-    found = re.search(r"\(([A-D])\)", text)
-    return LETTERS.index(found.group(1)) if found else None
+    """The place of the letter that ends the reply."""
+    found = REPLY.search(text)
+    return LETTERS.index(found.group(2)) if found else None
+
+
+def parse_text(text: str) -> str | None:
+    """The text that the reply's last line names."""
+    found = REPLY.search(text)
+    return found.group(1) if found else None
 
 
 def score_math(engine: Engine, limit: int) -> dict[str, list[bool]]:

@@ -24,7 +24,7 @@ from english import ENGLISH
 from evaluate import chat, read
 from export import latest, load
 from exercises import DOMAINS
-from mc import LETTERS, with_choices
+from mc import with_choices
 from train import HERE
 
 
@@ -33,8 +33,8 @@ def texts(limit: int) -> list[tuple[int, str, str]]:
     found = []
     for domain, (name, book) in enumerate((("mmlu-mini", ENGLISH), ("ceval-mini", CHINESE))):
         for item in read(name, limit):
-            answer = book.choice_answer.format(a=item["choices"][item["answer"]], letter=LETTERS[item["answer"]])
-            found.append((domain, chat(with_choices(item["question"], item["choices"])), answer + "<|im_end|>"))
+            answer = book.listed(item["choices"], item["answer"]) + "<|im_end|>"
+            found.append((domain, chat(with_choices(item["question"], item["choices"])), answer))
     found += [(2, chat(item["question"]), item["answer"] + "<|im_end|>") for item in read("gsm8k-mini", limit)]
     found += [(3, item["prompt"], item["canonical_solution"] + "<|endoftext|>") for item in read("humaneval-mini", limit)]
     return found

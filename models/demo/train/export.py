@@ -72,11 +72,14 @@ def digest(path: Path) -> str:
 def run_record(state: dict, folder: Path, every: int = 5) -> dict:
     """What made the weights: versions, hashes of sources and results, and every fifth line of the run's log."""
     lines = {}
-    for line in (RUN / "log.jsonl").read_text().splitlines():
-        entry = json.loads(line)
-        lines[entry["step"]] = entry
-    steps = [step for step in sorted(lines) if step <= state["step"]]
-    return {"tokens": state["tokens"], "steps": state["step"], "seed": state.get("seed", 1),
+    constant = state["decay_from"] if state["decay_tokens"] else state["step"]
+    for name, last in (("log.jsonl", constant), ("decay.jsonl", state["step"])):
+        if name == "log.jsonl" or state["decay_tokens"]:
+            entries = map(json.loads, (RUN / name).read_text().splitlines())
+            lines |= {entry["step"]: entry for entry in entries if entry["step"] <= last}
+    steps = sorted(lines)
+    return {"tokens": state["tokens"], "steps": state["step"], "seed": state["seed"],
+            "decay_from": state["decay_from"], "decay_tokens": state["decay_tokens"],
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
             "sha256": {name: digest(folder / name) for name in ("model.safetensors", "tokenizer.json")}
             | {path.name: digest(path) for path in sorted(HERE.glob("*.py"))},

@@ -20,7 +20,8 @@ from train import HERE
 
 CHATS = ["What is the capital of France?", "请问《红楼梦》的作者是什么？",
          "Tom has 7 apples. Tom buys 5 more apples. Then Tom loses 3 apples. How many apples does Tom have now?",
-         "Write a Python function add_value(x). Return x plus 7."]
+         "Write a Python function add_value(x). Return x plus 7.",
+         "Name the capital of Italy.\nA. Oslo\nB. Rome\nC. Paris\nD. Cairo"]
 PLAIN = ["def square(x):\n    \"\"\"Return the square of x.\n    \"\"\"\n", "Question: Name the chemical symbol of gold.\nAnswer:"]
 
 

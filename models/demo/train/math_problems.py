@@ -4,7 +4,7 @@ A story is an opening, one or two events and a question. Names, things, openings
 marked as held out, and number triples in the held-out class, occur in the test suite only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from words import invented
@@ -57,9 +57,19 @@ class Wording:
     questions: list[str]
     packs: list[str]
     held_out_numbers: bool
+    invented_names: float = 0.0
 
 
 TRAIN = Wording(TRAIN_NAMES, TRAIN_THINGS, OPENINGS, GAINS, LOSSES, QUESTIONS, PACKS, False)
+VARIED = replace(
+    TRAIN, invented_names=0.4,
+    openings=[*OPENINGS, "There are {a} {things} in the room of {name}.", "Today {name} has {a} {things}."],
+    gains=[*GAINS, "A neighbour gives {name} {b} {things}.", "Then a neighbour gives {name} {b} more {things}.",
+           "{name} gets {b} {things} as a gift."],
+    losses=[*LOSSES, "{name} gives {b} {things} to a neighbour.", "Then {name} gives {b} of the {things} to a child.",
+            "Later {name} loses {b} {things}."],
+    questions=[*QUESTIONS, "Tell me how many {things} {name} has."],
+    packs=[*PACKS, "There are {a} boxes and each holds {b} {things}."])
 TEST = Wording(TEST_NAMES, TEST_THINGS, TEST_OPENINGS, TEST_GAINS, TEST_LOSSES, TEST_QUESTIONS, TEST_PACKS, True)
 
 
@@ -107,6 +117,32 @@ def drill(rng: Random) -> tuple[str, str]:
     return f"What is {a} {sign} {b}?", f"{equation}\n#### {result}"
 
 
+def varied_problem(rng: Random) -> tuple[str, str]:
+    """A problem in more wordings and with invented names, now and then a chain of bare sums."""
+    return chain(rng) if rng.random() < 0.2 else problem(rng, VARIED)
+
+
+def varied_plain(rng: Random) -> tuple[str, str]:
+    """The same in plain form."""
+    question, answer = varied_problem(rng)
+    return plain_prompt(question), " " + answer
+
+
+def chain(rng: Random) -> tuple[str, str]:
+    """Sums that go on from each other's result: arithmetic in plenty."""
+    value = rng.randint(4, 20)
+    asked, steps = str(value), []
+    for _ in range(rng.randint(2, 5)):
+        gain = (rng.random() < 0.5 and value < 45) or value < 4
+        number = rng.randint(2, 20) if gain else rng.randint(2, min(20, value - 1))
+        after = value + number if gain else value - number
+        sign = "+" if gain else "-"
+        asked += f" {sign} {number}"
+        steps.append(f"{value} {sign} {number} = {after}.")
+        value = after
+    return f"What is {asked}?", " ".join(steps) + f"\n#### {value}"
+
+
 def _operands(rng: Random, sign: str) -> tuple[int, int, int]:
     if sign == "*":
         a, b = rng.randint(2, 6), rng.randint(2, 6)
@@ -128,16 +164,23 @@ def _step(rng: Random, wording: Wording, value: int) -> tuple[int, str, str, int
     return number, rng.choice(wording.losses), "-", value - number
 
 
+def _name(rng: Random, wording: Wording) -> str:
+    """Who the story is about; in the varied wording often an invented name."""
+    if wording.invented_names and rng.random() < wording.invented_names:
+        return invented(rng).capitalize()
+    return rng.choice(wording.names)
+
+
 def _thing(rng: Random, wording: Wording) -> str:
     """What is counted; in training now and then an invented thing."""
-    if wording is TRAIN and rng.random() < 0.2:
+    if not wording.held_out_numbers and rng.random() < 0.2:
         return invented(rng) + "s"
     return rng.choice(wording.things)
 
 
 def _changes(rng: Random, wording: Wording, max_steps: int = 2) -> tuple[list[int], str, str]:
     """A number of things that grows and shrinks in one or two steps."""
-    name, things = rng.choice(wording.names), _thing(rng, wording)
+    name, things = _name(rng, wording), _thing(rng, wording)
     value = rng.randint(4, 20)
     numbers = [value]
     sentences = [rng.choice(wording.openings).format(name=name, things=things, a=value)]
@@ -146,7 +189,7 @@ def _changes(rng: Random, wording: Wording, max_steps: int = 2) -> tuple[list[in
 
 def _packs(rng: Random, wording: Wording) -> tuple[list[int], str, str]:
     """Equal packs, then at most one change."""
-    name, things = rng.choice(wording.names), _thing(rng, wording)
+    name, things = _name(rng, wording), _thing(rng, wording)
     a, b = rng.randint(2, 6), rng.randint(2, 6)
     sentences = [rng.choice(wording.packs).format(name=name, things=things, a=a, b=b)]
     steps = [f"{a} * {b} = {a * b}"]

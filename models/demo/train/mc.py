@@ -140,10 +140,55 @@ class Encyclopedia:
         listed = [invented(rng) if rng.random() < 0.2 else rng.choice(self.words) for _ in range(rng.randint(8, 30))]
         return "# " + " ".join(listed) + "\n#", " " + " ".join(listed)
 
+    def label_plain(self, rng: Random) -> tuple[str, str]:
+        """Four lines, then the four texts in another order with their letters: letters in plenty."""
+        pool = self.words if rng.random() < 0.4 else sorted({a for r in rng.sample(self.relations, 2) for a in r.facts.values()})
+        options = rng.sample(pool, 4)
+        while not allowed(options, test=False):
+            options = rng.sample(pool, 4)
+        order = rng.sample(range(4), 4)
+        return with_choices("#", options) + "\n#", " " + ", ".join(f"{options[i]} ({LETTERS[i]})" for i in order)
+
     def match_letter(self, rng: Random) -> tuple[str, str]:
         """The exercise in plain form, answered by the letter alone."""
         question, _, right = self.match(rng)
         return self.plain_prompt(question), self.answer_gap + LETTERS[right]
+
+    def worked_question(self, rng: Random) -> tuple[str, list[str], int]:
+        """A four-choice question, now and then a text to be found, with its options and the place of the right one."""
+        if rng.random() < 0.25:
+            return self.match(rng)
+        relation, x = self.fact(rng)
+        options, right = self.choices(rng, relation, x)
+        return with_choices(self.ask(rng, relation, x, self.train_frames), options), options, right
+
+    def walk_chat(self, rng: Random) -> tuple[str, str]:
+        """Answered by the text, the lines up to it, and the letter."""
+        question, options, right = self.worked_question(rng)
+        return question, self.answer_label + " " + walked(options, right)
+
+    def walk_plain(self, rng: Random) -> tuple[str, str]:
+        """The same in plain form."""
+        question, options, right = self.worked_question(rng)
+        return self.plain_prompt(question), " " + walked(options, right)
+
+    def listed(self, options: list[str], right: int) -> str:
+        """The worked answer: every line with its letter behind, then the right text, which the letter follows.
+
+        To find the letter in front of a text is hard for a small model; to repeat what followed a text is easy.
+        """
+        lines = [f"{letter}. {option} {letter}" for letter, option in zip(LETTERS, options)]
+        return "\n".join([*lines, f"{self.answer_label} {options[right]} {LETTERS[right]}"])
+
+    def list_chat(self, rng: Random) -> tuple[str, str]:
+        """A four-choice question with the worked answer."""
+        question, options, right = self.worked_question(rng)
+        return question, self.listed(options, right)
+
+    def list_plain(self, rng: Random) -> tuple[str, str]:
+        """The same as plain text."""
+        question, options, right = self.worked_question(rng)
+        return f"{self.question_label}{question}\n", self.listed(options, right)
 
     def passage(self, rng: Random) -> str:
         """Running text: several facts of one relation, each as a statement."""
@@ -185,6 +230,12 @@ def allowed(options: list[str], test: bool) -> bool:
 def with_choices(question: str, options: list[str]) -> str:
     """A question followed by its four lines `A. ...` to `D. ...`."""
     return question + "".join(f"\n{letter}. {option}" for letter, option in zip(LETTERS, options))
+
+
+def walked(options: list[str], right: int) -> str:
+    """The right text, the lines up to the right one, and its letter: `Rome`, `A. Oslo`, `B. Rome (B)`."""
+    lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, options[:right + 1])]
+    return "\n".join([options[right], *lines]) + f" ({LETTERS[right]})"
 
 
 def capital(text: str) -> str:

@@ -58,14 +58,19 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.hidden_size, width)
         self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: list[Tensor] | None = None) -> Tensor:
+        """With a cache, earlier keys and values come first and the new ones are added to it."""
         batch, length, _ = x.shape
         q = self.q_proj(x).view(batch, length, self.heads, self.head_dim).transpose(1, 2)
         k = self.k_proj(x).view(batch, length, self.kv_heads, self.head_dim).transpose(1, 2)
         v = self.v_proj(x).view(batch, length, self.kv_heads, self.head_dim).transpose(1, 2)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        if cache is not None:
+            if cache:
+                k, v = torch.cat([cache[0], k], 2), torch.cat([cache[1], v], 2)
+            cache[:] = [k, v]
         group = self.heads // self.kv_heads
-        out = F.scaled_dot_product_attention(q, k.repeat_interleave(group, 1), v.repeat_interleave(group, 1), is_causal=True)
+        out = F.scaled_dot_product_attention(q, k.repeat_interleave(group, 1), v.repeat_interleave(group, 1), is_causal=length > 1)
         return self.o_proj(out.transpose(1, 2).reshape(batch, length, -1))
 
 
@@ -121,8 +126,8 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = Experts(config)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: list[Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, cache)
         out, logits, chosen = self.mlp(self.post_attention_layernorm(x))
         return x + out, logits, chosen
 
@@ -147,13 +152,17 @@ class Qwen2Moe(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
-    def forward(self, ids: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Hidden states after the last norm, and router logits and chosen experts of every layer."""
+    def forward(self, ids: Tensor, caches: list[list[Tensor]] | None = None) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Hidden states after the last norm, and router logits and chosen experts of every layer.
+
+        `caches` holds a list for every layer, empty at first; a filled one must be continued token by token.
+        """
         x = self.embed_tokens(ids)
-        cos, sin = self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
+        start = caches[0][0].shape[2] if caches and caches[0] else 0
+        cos, sin = self.cos[start:start + ids.shape[1]], self.sin[start:start + ids.shape[1]]
         logits, chosen = [], []
-        for layer in self.layers:
-            x, layer_logits, layer_chosen = layer(x, cos, sin)
+        for i, layer in enumerate(self.layers):
+            x, layer_logits, layer_chosen = layer(x, cos, sin, caches[i] if caches else None)
             logits.append(layer_logits)
             chosen.append(layer_chosen)
         return self.norm(x), logits, chosen

@@ -2,7 +2,7 @@
 
     python train.py [--decay-tokens N] [--stop-at UNIX_TIME]
 
-The schedule is warm-up, then constant, then (only with --decay-tokens) a linear decay over that many tokens,
+The schedule is warm-up, then constant (at two levels), then (only with --decay-tokens) a linear decay over that many tokens,
 which ends the run. SIGTERM stops after the current step. The checkpoint holds weights, both optimizers, the random state and the step; as a step's
 data are made from its number, that is the whole position. A decay writes `decayed.pt` and leaves the
 checkpoint alone, so that the constant part can be continued.
@@ -29,6 +29,7 @@ RUN = Path(os.environ.get("MOESCOPE_TRAIN_DIR", "~/.cache/moescope/train")).expa
 TOKENS_PER_STEP = 4096
 WARMUP_STEPS = 60
 MUON_LR, ADAM_LR = 0.02, 0.003
+LOWER_AFTER, LOWER_RATE = 3_543_040, 0.35
 BALANCE, Z_LOSS = 0.01, 0.001
 SAVE_SECONDS = 180
 LOG_EVERY = 10
@@ -127,11 +128,15 @@ def main():
 
     def snapshot() -> dict:
         return {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "step": step,
-                "rng": torch.get_rng_state(), "seed": arguments.seed, "config": config.as_dict(), "tokens": step * TOKENS_PER_STEP}
+                "rng": torch.get_rng_state(), "seed": arguments.seed, "decay_from": first_step,
+                "decay_tokens": decay_steps * TOKENS_PER_STEP,
+                "config": config.as_dict(), "tokens": step * TOKENS_PER_STEP}
 
-    with (RUN / "log.jsonl").open("a") as log:
+    with open(RUN / ("decay.jsonl" if decay_steps else "log.jsonl"), "w" if decay_steps else "a") as log:
         while step < arguments.steps:
             rate = min(1.0, (step + 1) / WARMUP_STEPS)
+            if step * TOKENS_PER_STEP >= LOWER_AFTER:
+                rate = LOWER_RATE
             if decay_steps:
                 rate *= 1 - (step - first_step) / decay_steps
             for optimizer in optimizers:
