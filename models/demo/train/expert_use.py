@@ -6,8 +6,8 @@
 2. Difference: the mutual information of domain and expert in every layer, against 500 permutations of the
    domain labels over whole texts.
 3. Removal: in every layer the two experts that a domain favours most (its load against the mean of the
-   others) are masked, so that tokens go to the next ones. The change of the answer's loss is compared, text by
-   text, between that domain and each other one; intervals are bootstrapped over texts, 95 %.
+   others) are masked, so that tokens go to the next ones. The mean change of the answer's loss is compared
+   between that domain and each other one; 95 % intervals of the difference are bootstrapped over texts.
 """
 
 import argparse
