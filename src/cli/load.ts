@@ -31,7 +31,8 @@ export function modelPath(terminal: Terminal, name: string, quiet: boolean | und
 export async function loadModel(terminal: Terminal, name: string, options: ModelOptions): Promise<Model> {
   const { quiet, ...loadOptions } = options;
   const { device, threads, ropeScaling, maxContext, cacheType, precision } = loadOptions;
-  const path = modelPath(terminal, name, quiet);
+  // Other names keep their form: Model.load reads what stands beside a model of ollama.
+  const path = name === "demo" ? modelPath(terminal, name, quiet) : name;
   try {
     return await Model.load(path, {
       ...{ device, threads, ropeScaling, maxContext, cacheType, precision },

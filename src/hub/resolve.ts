@@ -1,9 +1,24 @@
 /** What a user calls a model, as a path. */
 import { join } from "node:path";
 import { packageRoot } from "../native/addon.js";
+import { type OllamaDefaults, ollamaDefaults } from "./ollama-params.js";
 import { findOllamaModel } from "./ollama-store.js";
 
 const OLLAMA = "ollama:";
+
+/** A model's files, and what its store says beside them. */
+export interface ResolvedModel {
+  path: string;
+  /** For a model that ollama has pulled. */
+  ollama: OllamaDefaults | null;
+}
+
+/** As `resolveModel`, with the parameters that ollama keeps beside a model. */
+export function resolveWithDefaults(name: string): ResolvedModel {
+  if (!name.startsWith(OLLAMA)) return { path: resolveModel(name), ollama: null };
+  const { path, params } = findOllamaModel(name.slice(OLLAMA.length));
+  return { path, ollama: ollamaDefaults(params, name) };
+}
 
 /**
  * "demo" is the embedded model, "ollama:NAME[:TAG]" one that ollama has pulled; anything else is a path.

@@ -130,15 +130,17 @@ export async function prepare(
   prompt: Prompt,
   options: GenerateOptions,
 ): Promise<{ job: GenerationJob; sampling: AppliedSampling; context: GenerationContext }> {
-  const { generationDefaults } = model.parts.checkpoint;
-  const { maxTokens = generationDefaults.maxNewTokens ?? DEFAULT_MAX_TOKENS, n = 1, stop = [] } = options;
+  const { checkpoint, ollama } = model.parts;
+  const { generationDefaults } = checkpoint;
+  const suggestedTokens = ollama?.maxTokens ?? generationDefaults.maxNewTokens ?? DEFAULT_MAX_TOKENS;
+  const { maxTokens = suggestedTokens, n = 1, stop = ollama?.stop ?? [] } = options;
   if (!(Number.isInteger(maxTokens) && maxTokens >= 1))
     throw invalidArgument("maxTokens", "an integer of at least 1", maxTokens);
   if (!(Number.isInteger(n) && n >= 1 && n <= 1024)) throw invalidArgument("n", "an integer from 1 to 1024", n);
   const stops = typeof stop === "string" ? [stop] : [...stop];
   const fault = stops.find((text) => typeof text !== "string");
   if (fault !== undefined) throw invalidArgument("stop", "a string or a list of strings", fault);
-  const sampling = resolveSampling(options, generationDefaults);
+  const sampling = resolveSampling(options, generationDefaults, ollama?.sampling);
   const promptIds = await promptIdsOf(model, prompt);
   model.checkReplay(promptIds);
   return {

@@ -4,7 +4,8 @@ import type { ModelConfig } from "../checkpoint/model-config.js";
 import { planConfigOf } from "../checkpoint/model-config.js";
 import type { RopeScalingOverride } from "../checkpoint/rope-scaling.js";
 import { invalidArgument, MoescopeError } from "../errors.js";
-import { resolveModel } from "../hub/resolve.js";
+import type { OllamaDefaults } from "../hub/ollama-params.js";
+import { resolveWithDefaults } from "../hub/resolve.js";
 import { loadAddon } from "../native/addon.js";
 import type { CaptureLevel, Precision, RouteRule } from "../native/binding.js";
 import { ExpertLoad } from "../router/expert-load.js";
@@ -73,6 +74,8 @@ export const CHUNK_ROWS: number = 256;
 /** What a model and its variants with other interventions share. */
 export interface ModelParts {
   checkpoint: Checkpoint;
+  /** What ollama keeps beside the model; null for any other. */
+  ollama: OllamaDefaults | null;
   engine: Engine;
   tokenizer: Tokenizer;
   chatTemplate: ChatTemplate | null;
@@ -104,7 +107,7 @@ export class Model {
   }
 
   /**
-   * Loads a model: a folder in Hugging Face form, a .gguf file, or "demo". Weights are mapped, not read.
+   * Loads a model: a folder in Hugging Face form, a .gguf file, "ollama:NAME", or "demo". Weights are mapped, not read.
    * @throws CheckpointError saying what is wrong with the files; InvalidArgumentError for an option
    */
   static async load(model: string, options: LoadOptions = {}): Promise<Model> {
@@ -113,7 +116,8 @@ export class Model {
     throwIfAborted(signal);
     const addon = loadAddon();
     onProgress?.("opening");
-    const checkpoint = await openCheckpoint(resolveModel(model), { ropeScaling, maxContext });
+    const { path, ollama } = resolveWithDefaults(model);
+    const checkpoint = await openCheckpoint(path, { ropeScaling, maxContext });
     const threads = options.threads ?? addon.availableCores();
     onProgress?.("tokenizer");
     const { eosTokenIds, vocabSize } = checkpoint.config;
@@ -127,7 +131,7 @@ export class Model {
       const shape = routerShapeOf(planConfigOf(checkpoint.config));
       const device = `cpu ${addon.instructionSet(precision)}`;
       onProgress?.("ready");
-      return new Model({ checkpoint, engine, ...text, shape, precision, device, threads, cacheType }, []);
+      return new Model({ checkpoint, ollama, engine, ...text, shape, precision, device, threads, cacheType }, []);
     } catch (error) {
       throw fromNativeError(error);
     }

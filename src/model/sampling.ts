@@ -28,7 +28,7 @@ export interface SamplingOptions {
 export type SamplingParameters = Required<SamplingOptions>;
 
 /** Where each parameter came from. */
-export type SamplingSource = "call" | "generation_config" | "default";
+export type SamplingSource = "call" | "ollama" | "generation_config" | "default";
 
 /** What was applied, and where each of it came from. */
 export interface AppliedSampling extends SamplingParameters {
@@ -57,9 +57,17 @@ const RANGES: Readonly<Record<keyof typeof GREEDY, readonly [low: number, high: 
   frequencyPenalty: [-100, 100, "a number from -100 to 100"],
 };
 
-/** Each parameter from the call, else from the model's files, else greedy. Throws INVALID_ARGUMENT for a value out of range. */
-export function resolveSampling(call: SamplingOptions, defaults: GenerationDefaults): AppliedSampling {
+/**
+ * Each parameter from the call, else from ollama's parameters, else from the model's files, else greedy. Throws INVALID_ARGUMENT for a
+ * value out of range.
+ */
+export function resolveSampling(
+  call: SamplingOptions,
+  defaults: GenerationDefaults,
+  ollama: SamplingOptions = {},
+): AppliedSampling {
   checkSampling(call);
+  checkSampling(ollama);
   const suggested = { ...defaults, temperature: suggestedTemperature(defaults) };
   const applied = { ...GREEDY, seed: call.seed ?? randomInt(2 ** 31) };
   const sources = { seed: call.seed === undefined ? "default" : "call" } as Record<
@@ -67,8 +75,14 @@ export function resolveSampling(call: SamplingOptions, defaults: GenerationDefau
     SamplingSource
   >;
   for (const name of NAMES) {
-    const source = call[name] !== undefined ? "call" : suggested[name] !== undefined ? "generation_config" : "default";
-    applied[name] = call[name] ?? suggested[name] ?? GREEDY[name];
+    const stated: readonly [SamplingSource, number | undefined][] = [
+      ["call", call[name]],
+      ["ollama", ollama[name]],
+      ["generation_config", suggested[name]],
+      ["default", GREEDY[name]],
+    ];
+    const [source, value] = stated.find(([, value]) => value !== undefined)!;
+    applied[name] = value!;
     sources[name] = source;
   }
   return { ...applied, sources };
