@@ -48,7 +48,8 @@ export const MINI_FORMS: Readonly<Record<"mmlu-mini" | "ceval-mini" | "gsm8k-min
 const LETTERS = ["A", "B", "C", "D"] as const;
 const END_OF_TEXT = "<|endoftext|>";
 
-const CHOSEN = /\(([A-D])\)/;
+/** The reply repeats the choices with their letters behind, then ends in the chosen text and its letter. */
+const CHOSEN = /(?:Answer|答案): .+ ([A-D])\s*$/;
 const NUMBER = /#### (-?\d+)/;
 
 interface Choice {
@@ -99,7 +100,7 @@ function choiceSuite(
   options: MiniOptions,
 ): Task<Choice> {
   const form = formOf(name, options.form);
-  const maxTokens = options.maxTokens ?? 16;
+  const maxTokens = options.maxTokens ?? 48;
   const requests = ({ doc }: Sample<Choice>): SampleRequest[] => {
     const shown = `${doc.question}\n${choiceLines(doc)}`;
     if (form === "chat") {
@@ -138,9 +139,9 @@ function miniTask<Doc>(
   return {
     name: form === MINI_FORMS[name][0] ? name : `${name}-${form}`,
     track: "ref",
-    version: "1",
+    version: "2",
     settings: {
-      protocol: "moescope, evals/mini 1",
+      protocol: "moescope, evals/mini 2",
       form,
       numFewshot: 0,
       ...limits,

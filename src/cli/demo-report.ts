@@ -135,7 +135,9 @@ function describeContrast({ slots, note = "", correct, wrong }: OutcomeContrast)
   const sure = slots.filter(({ q }) => q <= 0.05).sort((a, b) => Math.abs(b.stratified) - Math.abs(a.stratified));
   const points = (share: number) => `${share > 0 ? "+" : ""}${(100 * share).toFixed(1)}`;
   const shown = sure.slice(0, EXPERTS_SHOWN).map(({ layer, expert, stratified, interval, q }) => {
-    const range = `[${points(interval[0])}, ${points(interval[1])}]`;
+    const range = interval.every(Number.isFinite)
+      ? `[${points(interval[0])}, ${points(interval[1])}]`
+      : "(too few answers for an interval)";
     return `layer ${layer} expert ${expert} ${points(stratified)} points ${range} q ${q.toPrecision(1)}`;
   });
   const counts = `${sure.length} of ${slots.length} (${correct} right, ${wrong} wrong answers)`;

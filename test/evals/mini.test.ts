@@ -18,7 +18,7 @@ describe("the mini suites' prompts", () => {
       {
         kind: "chat",
         messages: [{ role: "user", content: `${question}\n${lines}` }],
-        maxTokens: 16,
+        maxTokens: 48,
         sampling: { temperature: 0, repetitionPenalty: 1 },
       },
     ]);
@@ -51,12 +51,17 @@ describe("the mini suites' prompts", () => {
 });
 
 describe("the mini suites' scores", () => {
-  it("read the first letter in brackets", async () => {
+  it("read the letter that ends the reply", async () => {
     const task = mmluMini({ limit: 4 });
     const { samples } = await task.load();
     const right = samples.map(({ target }) => target);
     const other = right[1] === "A" ? "B" : "A";
-    const answers = [`Answer: x (${right[0]})`, `(${other}) or (${right[1]})`, `Answer: ${right[2]}`, `(${right[3]})`];
+    const answers = [
+      `A. x A\nB. y B\nAnswer: x ${right[0]}`,
+      `Answer: x ${right[1]}\nAnswer: y ${other}`,
+      `Answer: ${right[2]}`,
+      `答案: 北京 ${right[3]}\n`,
+    ];
     const result = await evaluate(scriptedModel({ chat: () => answers.shift()! }), [task]);
     const verdicts = result.scores.get("mmlu-mini")!.map(({ scores }) => scores.accuracy!);
     expect(verdicts).toEqual([
