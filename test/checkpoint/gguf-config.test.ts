@@ -106,6 +106,7 @@ describe("GGUF metadata as config", () => {
     expect(more.ropeScaling).toMatchObject({ betaFast: 16, attentionFactor: 3 });
     expect((await llama(["llama.rope.scaling.type", "string", "none"])).ropeScaling).toBeNull();
     expect((await llama(["llama.rope.scale_linear", "f32", 1])).ropeScaling).toBeNull();
+    await expect(llama(["llama.rope.scale_linear", "f32", 2])).rejects.toThrow('Rope scaling "linear"');
   });
 
   it("unites the tokens that end a text", async () => {
