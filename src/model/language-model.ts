@@ -65,7 +65,8 @@ export interface ModelAsLanguageModel {
     options?: BatchOptions,
   ): Promise<BatchGeneration[]>;
   describe(): Promise<DescribedModel>;
-  expertLoad(): Promise<ExpertLoad>;
+  /** Absent in a model without routed experts. */
+  expertLoad?(): Promise<ExpertLoad>;
 }
 
 export function languageModelOf(model: Model): ModelAsLanguageModel {
@@ -88,7 +89,7 @@ export function languageModelOf(model: Model): ModelAsLanguageModel {
         options,
       ),
     describe: () => describeModel(model),
-    expertLoad: () => model.expertLoad(),
+    expertLoad: model.config.numExperts > 0 ? () => model.expertLoad() : undefined,
   };
 }
 
