@@ -46,15 +46,29 @@ export class Engine {
   step(request: StepRequest, { signal, onProgress }: StepOptions = {}): Promise<StepResult> {
     return this.#exclusive(async (session) => {
       throwIfAborted(signal);
-      if (signal === undefined) return session.step(request, null, onProgress ?? null);
+      if (signal === undefined && onProgress === undefined) return session.step(request, null, null);
       const flag = new (loadAddon().CancelFlag)();
       const cancel = () => flag.set();
-      signal.addEventListener("abort", cancel, { once: true });
+      // A callback that throws cancels its step and fails its call; out of the native callback it would end the process.
+      let fault: { error: unknown } | undefined;
+      const report = (rowsDone: number) => {
+        try {
+          if (fault === undefined) onProgress?.(rowsDone);
+        } catch (error) {
+          fault = { error };
+          cancel();
+        }
+      };
+      signal?.addEventListener("abort", cancel, { once: true });
       try {
-        return await session.step(request, flag, onProgress ?? null);
+        const result = await session.step(request, flag, onProgress === undefined ? null : report);
+        if (fault === undefined) return result;
+      } catch (error) {
+        if (fault === undefined) throw error;
       } finally {
-        signal.removeEventListener("abort", cancel);
+        signal?.removeEventListener("abort", cancel);
       }
+      throw (fault as { error: unknown }).error;
     });
   }
 

@@ -66,6 +66,17 @@ describe("cancelling", () => {
     await fresh.dispose();
   });
 
+  it("fails the call whose progress callback throws, and no other", async () => {
+    const ids = Array.from({ length: 900 }, (_, i) => i % 1000);
+    const broken = model.forward(ids, {
+      onProgress: () => {
+        throw new RangeError("a fault of the caller");
+      },
+    });
+    await expect(broken).rejects.toThrow("a fault of the caller");
+    expect((await model.forward([1, 2, 3])).logits).toHaveLength(model.config.vocabSize);
+  });
+
   it("does nothing once the signal has fired", async () => {
     const signal = AbortSignal.abort();
     await expect(model.forward([1], { signal })).rejects.toMatchObject({ code: "ABORTED" });
