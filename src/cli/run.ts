@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { AbortError, fromSystemError, MoescopeError } from "../errors.js";
 import { packageVersion } from "../native/addon.js";
+import { registerBench } from "./bench.js";
 import { registerChat } from "./chat.js";
 import { registerCompare } from "./compare.js";
 import { registerDemo } from "./demo.js";
@@ -52,6 +53,7 @@ function program(terminal: Terminal): Command {
     registerTrace,
     registerPerplexity,
     registerQuantize,
+    registerBench,
     registerEval,
     registerCompare,
     registerReport,

@@ -36,7 +36,10 @@ export function generalKeys({ path, architecture, licence, generationDefaults }:
  * Sizes, rope and experts. `feedForward` is the width of dense layers that the config states, whether there are any or not.
  * Throws UNSUPPORTED for what GGUF cannot say.
  */
-export function architectureKeys(checkpoint: Checkpoint, feedForward: number | undefined): Map<string, GgufValue> {
+export function architectureKeys(
+  checkpoint: Pick<Checkpoint, "path" | "architecture" | "config">,
+  feedForward: number | undefined,
+): Map<string, GgufValue> {
   const { architecture, config } = checkpoint;
   refuseUnsayable(checkpoint);
   const name = ARCHITECTURE_NAMES[architecture];
@@ -71,7 +74,7 @@ export function architectureKeys(checkpoint: Checkpoint, feedForward: number | u
   return keys;
 }
 
-function refuseUnsayable({ path, architecture, config }: Checkpoint): void {
+function refuseUnsayable({ path, architecture, config }: Pick<Checkpoint, "path" | "architecture" | "config">): void {
   if (architecture === "qwen2_moe" && config.isMoeLayer.includes(0)) {
     throw unsupported(`${path} has dense layers among its MoE layers, for which GGUF's qwen2moe has no place.`);
   }

@@ -2,7 +2,7 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import { BLOCK_SHAPES } from "../checkpoint/storage-types.js";
 import { ggufNaming } from "../checkpoint/tensor-names.js";
-import type { DType, PlanTensor } from "../native/binding.js";
+import type { DType, LoadPlan, PlanTensor } from "../native/binding.js";
 import { type FileType, type MixModel, tensorType } from "./file-type.js";
 
 /** A tensor as it will be written. */
@@ -18,8 +18,11 @@ export interface OutputTensor {
   interleave: number;
 }
 
+/** What of a checkpoint says which tensors its file has. */
+export type TensorSource = Pick<Checkpoint, "architecture" | "config"> & { plan: Pick<LoadPlan, "tensors"> };
+
 /** In the order of llama.cpp: what belongs to no layer first, then layer by layer, by name. */
-export function outputTensors(checkpoint: Checkpoint, fileType: FileType): OutputTensor[] {
+export function outputTensors(checkpoint: TensorSource, fileType: FileType): OutputTensor[] {
   const { config, plan } = checkpoint;
   const pieces = new Map<string, PlanTensor[]>();
   for (const tensor of plan.tensors) {
@@ -59,7 +62,7 @@ function isWeightMatrix(name: string): boolean {
   return name.endsWith(".weight") && !name.endsWith("_norm.weight") && !name.endsWith("ffn_gate_inp_shexp.weight");
 }
 
-function mixModelOf({ architecture, config }: Checkpoint): MixModel {
+function mixModelOf({ architecture, config }: TensorSource): MixModel {
   const { numLayers, numExperts, numAttentionHeads, numKeyValueHeads } = config;
   const isLlama70B = architecture === "llama" && numAttentionHeads !== numKeyValueHeads;
   return {
