@@ -1,5 +1,7 @@
 /** The public entry `moescope`: re-exports only, one section for each folder. The benchmarks are in `moescope/evals`. */
 
+// ambient-signal
+export { ambientSignal, runWithSignal } from "./ambient-signal.js";
 // analysis
 export {
   analyze,
@@ -226,6 +228,9 @@ export {
 // native
 export { packageRoot } from "./native/addon.js";
 export type { CaptureLevel } from "./native/binding.js";
+// notebook
+export { clearOutput, display, input, isNotebook } from "./notebook/display.js";
+export type { DisplayMessage } from "./notebook/host.js";
 // plot
 export { type ConfidenceLineData, confidenceLine } from "./plot/confidence-line.js";
 export { type DomainHeatmapData, domainHeatmap } from "./plot/domain-heatmap.js";

@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { withAmbientSignal } from "../ambient-signal.js";
 import { AbortError, fromSystemError, invalidArgument } from "../errors.js";
 import { asLanguageModel, type LanguageModel, type LanguageModelSource, type TraceLevel } from "./language-model.js";
 import { COUNTS_FILE, LoadCounts } from "./load-counts.js";
@@ -121,7 +122,8 @@ async function runTasks(
 ): Promise<void> {
   const sink =
     options.traceSink?.(folder?.tracePath) ?? (folder === undefined ? run.traceSink() : shardsOf(folder, run));
-  const { batchSize = 16, concurrency = 1, trace, signal } = options;
+  const { batchSize = 16, concurrency = 1, trace } = options;
+  const signal = withAmbientSignal(options.signal);
   const counts = await countsOf(model, folder, trace);
   try {
     for (const [i, task] of run.tasks.entries()) {

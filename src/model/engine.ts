@@ -2,6 +2,7 @@
  * One native session, used in turns. Calls on a model may overlap; the engine lets one step run at a time, first come first
  * served, and turns native errors and AbortSignals into ours.
  */
+import { withAmbientSignal } from "../ambient-signal.js";
 import { AbortError, type ErrorCode, MoescopeError } from "../errors.js";
 import { loadAddon } from "../native/addon.js";
 import type { NativeModel, NativeSession, RouteRule, StepRequest, StepResult } from "../native/binding.js";
@@ -42,8 +43,9 @@ export class Engine {
     });
   }
 
-  /** Runs one step. On an error or an abort every sequence is as it was before. */
-  step(request: StepRequest, { signal, onProgress }: StepOptions = {}): Promise<StepResult> {
+  /** Runs one step, under the caller's signal and the ambient one. On an error or an abort every sequence is as it was before. */
+  step(request: StepRequest, { signal: own, onProgress }: StepOptions = {}): Promise<StepResult> {
+    const signal = withAmbientSignal(own);
     return this.#exclusive(async (session) => {
       throwIfAborted(signal);
       if (signal === undefined && onProgress === undefined) return session.step(request, null, null);

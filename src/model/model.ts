@@ -1,4 +1,5 @@
 /** A checkpoint bound to a device: the noun that a notebook starts with. */
+import { withAmbientSignal } from "../ambient-signal.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import type { ModelConfig } from "../checkpoint/model-config.js";
 import { planConfigOf } from "../checkpoint/model-config.js";
@@ -112,7 +113,8 @@ export class Model {
    */
   static async load(model: string, options: LoadOptions = {}): Promise<Model> {
     checkLoadOptions(options);
-    const { signal, onProgress, ropeScaling, maxContext, chatTemplate, cacheType = "f32", precision = "ref" } = options;
+    const { onProgress, ropeScaling, maxContext, chatTemplate, cacheType = "f32", precision = "ref" } = options;
+    const signal = withAmbientSignal(options.signal);
     throwIfAborted(signal);
     const addon = loadAddon();
     onProgress?.("opening");
