@@ -34,9 +34,24 @@ export function packagesAreInstalled(root) {
   });
 }
 
+/**
+ * Gives `npx tsc` back to the project's own TypeScript: the fork that tslab brings for the cells of notebooks has a `tsc` too, and npm
+ * lets it win. Windows has no links there; the scripts name the compiler by its file in any case.
+ */
+export function claimTsc(root) {
+  const link = path.join(root, "node_modules", ".bin", "tsc");
+  const own = "../typescript/bin/tsc";
+  if (!fs.lstatSync(link, { throwIfNoEntry: false })?.isSymbolicLink() || fs.readlinkSync(link) === own) return;
+  fs.unlinkSync(link);
+  fs.symlinkSync(own, link);
+}
+
 /** Installs the packages where needed; true if it had to. */
 export async function ensurePackages(root, logs) {
-  if (packagesAreInstalled(root)) return false;
+  if (packagesAreInstalled(root)) {
+    claimTsc(root);
+    return false;
+  }
   // Under `npm run`, npm says where it is itself; on Windows and in odd PATHs that is the only sure way to find it.
   const npm = process.env.npm_execpath?.endsWith(".js") ? [process.execPath, process.env.npm_execpath] : ["npm"];
   const [command, ...before] = npm;
@@ -48,5 +63,6 @@ export async function ensurePackages(root, logs) {
         ? "The npm registry could not be reached: check the network and `npm config get registry`, then run the command again."
         : undefined,
   });
+  claimTsc(root);
   return true;
 }

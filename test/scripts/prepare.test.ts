@@ -1,9 +1,18 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { withLock } from "../../scripts/prepare/lock.mjs";
-import { packagesAreInstalled } from "../../scripts/prepare/packages.mjs";
+import { claimTsc, packagesAreInstalled } from "../../scripts/prepare/packages.mjs";
 import { digestOf, filesUnder, isCurrent, writeStamp } from "../../scripts/prepare/stamp.mjs";
 import { runStep, SetupError } from "../../scripts/prepare/step.mjs";
 import { checkNode, isModernCompiler } from "../../scripts/prepare/toolchain.mjs";
@@ -41,6 +50,20 @@ describe("toolchain", () => {
     expect(() => checkNode("18.20.0")).toThrow(SetupError);
     for (const version of ["20.19.0", "22.0.0", "24.1.0"]) expect(() => checkNode(version)).not.toThrow();
   });
+});
+
+describe("claimTsc", () => {
+  it.skipIf(process.platform === "win32")(
+    "takes npx tsc back from another package (skipped: Windows has no links there)",
+    () => {
+      const link = path.join(path.dirname(write("node_modules/.bin/other", "")), "tsc");
+      claimTsc(folder);
+      symlinkSync("../@tslab/typescript-for-tslab/bin/tsc", link);
+      claimTsc(folder);
+      claimTsc(folder);
+      expect(readlinkSync(link)).toBe("../typescript/bin/tsc");
+    },
+  );
 });
 
 describe("stamp", () => {
