@@ -225,6 +225,7 @@ export {
   type SamplingParameters,
   type SamplingSource,
 } from "./model/sampling.js";
+export { type ProfileRow, StepProfile } from "./model/step-profile.js";
 // native
 export { packageRoot } from "./native/addon.js";
 export type { CaptureLevel } from "./native/binding.js";

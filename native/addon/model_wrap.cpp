@@ -13,7 +13,8 @@ Napi::Function ModelWrap::define(Napi::Env env) {
       env, "NativeModel",
       {InstanceMethod<&ModelWrap::create_session>("createSession"),
        InstanceMethod<&ModelWrap::mapped_bytes>("mappedBytes"), InstanceMethod<&ModelWrap::copied_bytes>("copiedBytes"),
-       InstanceMethod<&ModelWrap::dispose>("dispose")});
+       InstanceMethod<&ModelWrap::start_profile>("startProfile"),
+       InstanceMethod<&ModelWrap::stop_profile>("stopProfile"), InstanceMethod<&ModelWrap::dispose>("dispose")});
 }
 
 Napi::Value ModelWrap::load(const Napi::CallbackInfo& info) {
@@ -28,6 +29,7 @@ Napi::Value ModelWrap::load(const Napi::CallbackInfo& info) {
       if (cancel != nullptr && cancel->load()) fail(ErrorCode::Aborted, "The operation was cancelled.");
       auto model = std::make_shared<Model>();
       model->config = std::move(plan->config);
+      model->num_threads = threads;
       model->weights = std::make_unique<Weights>(model->config, plan->files, plan->tensors);
       model->backend = make_cpu_backend(model->config, *model->weights, threads, precision);
       return model;
@@ -38,6 +40,57 @@ Napi::Value ModelWrap::load(const Napi::CallbackInfo& info) {
       return wrap;
     };
     return PromiseWorker<std::shared_ptr<Model>>::start(env, work, convert);
+  });
+}
+
+namespace {
+
+// Steps hold the mutex for as long as they run, and the JavaScript thread must not wait for them.
+std::unique_lock<std::mutex> between_steps(Model& model) {
+  std::unique_lock<std::mutex> turn(model.step_mutex, std::try_to_lock);
+  if (!turn.owns_lock()) fail(ErrorCode::Internal, "A step is running; a profile starts and stops between steps.");
+  return turn;
+}
+
+Napi::Object from_profile(Napi::Env env, Profile&& profile, int threads) {
+  Napi::Object object = Napi::Object::New(env);
+  Napi::Array ops = Napi::Array::New(env, kNumProfileOps);
+  for (uint32_t op = 0; op < kProfileOpNames.size(); ++op) ops.Set(op, Napi::String::New(env, kProfileOpNames[op]));
+  const auto number = [&](const char* name, double value) { object.Set(name, Napi::Number::New(env, value)); };
+  object.Set("ops", ops);
+  number("numLayers", profile.num_layers());
+  number("threads", threads);
+  number("steps", static_cast<double>(profile.steps()));
+  number("rows", static_cast<double>(profile.rows()));
+  number("stepSeconds", profile.step_seconds());
+  object.Set("calls", from_vector(env, std::move(profile.calls)));
+  object.Set("seconds", from_vector(env, std::move(profile.seconds)));
+  object.Set("busySeconds", from_vector(env, std::move(profile.busy_seconds)));
+  object.Set("bytes", from_vector(env, std::move(profile.bytes)));
+  object.Set("macs", from_vector(env, std::move(profile.macs)));
+  return object;
+}
+
+}  // namespace
+
+void ModelWrap::start_profile(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] {
+    Model& running = model();
+    const auto turn = between_steps(running);
+    if (running.profile != nullptr) fail(ErrorCode::InvalidArgument, "A profile of this model is running already.");
+    running.profile = std::make_unique<Profile>(running.config.num_layers);
+    running.backend->set_profile(running.profile.get());
+  });
+}
+
+Napi::Value ModelWrap::stop_profile(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Model& running = model();
+    const auto turn = between_steps(running);
+    if (running.profile == nullptr) fail(ErrorCode::InvalidArgument, "Expected a profile to stop, none was started.");
+    running.backend->set_profile(nullptr);
+    const std::unique_ptr<Profile> profile = std::move(running.profile);
+    return from_profile(info.Env(), std::move(*profile), running.num_threads);
   });
 }
 

@@ -21,6 +21,8 @@ class ModelWrap final : public Napi::ObjectWrap<ModelWrap> {
   Napi::Value create_session(const Napi::CallbackInfo& info);
   Napi::Value mapped_bytes(const Napi::CallbackInfo& info);
   Napi::Value copied_bytes(const Napi::CallbackInfo& info);
+  void start_profile(const Napi::CallbackInfo& info);
+  Napi::Value stop_profile(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo&) { model_.reset(); }
 
   Model& model();

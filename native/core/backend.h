@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/kv_cache.h"
+#include "core/profile.h"
 #include "core/router.h"
 #include "core/sampler.h"
 
@@ -106,6 +107,9 @@ class Backend {
 
   // Polled inside long ops; when it turns true they end with Aborted. Null: never.
   virtual void set_cancel(const std::atomic<bool>* cancel) = 0;
+
+  // Where ops add their time from now on; null: nowhere.
+  virtual void set_profile(Profile* profile) = 0;
 };
 
 }  // namespace moescope

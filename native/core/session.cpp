@@ -1,6 +1,7 @@
 #include "core/session.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "core/error.h"
 #include "core/forward.h"
@@ -249,6 +250,7 @@ StepResult Session::step(const StepRequest& request, const std::atomic<bool>* ca
   ChunkCursor cursor(config(), request, result);
 
   const std::lock_guard<std::mutex> turn(model_->step_mutex);
+  const auto start = std::chrono::steady_clock::now();
   model_->backend->set_cancel(cancel);
   try {
     while (!cursor.done()) {
@@ -270,6 +272,10 @@ StepResult Session::step(const StepRequest& request, const std::atomic<bool>* ca
   }
   model_->backend->set_cancel(nullptr);
   counts_ = std::move(counts);
+  if (model_->profile != nullptr) {
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    model_->profile->add_step(result.rows, elapsed.count());
+  }
   return result;
 }
 

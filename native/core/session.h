@@ -14,8 +14,10 @@ namespace moescope {
 // A checkpoint bound to a device. Steps of all its sessions take turns on the backend.
 struct Model {
   ModelConfig config;
+  int num_threads = 1;
   std::unique_ptr<Weights> weights;
   std::unique_ptr<Backend> backend;
+  std::unique_ptr<Profile> profile;  // of steps from now on, or null
   std::mutex step_mutex;
 };
 

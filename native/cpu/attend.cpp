@@ -54,12 +54,17 @@ void CpuBackend::attend(int layer, const Batch& batch, float* x) {
   k_.resize(std::max(k_.size(), row_count * config_.kv_size()));
   v_.resize(k_.size());
 
+  ProfileSpan span = profile_span(layer);
+  span.begin(ProfileOp::AttentionIn, [&] { return work_of(rows, {&weights.q, &weights.k, &weights.v}); });
   rms_norm(x, rows, weights.attn_norm, normed_.data());
   matmul(normed_.data(), rows, weights.q, weights.q_bias, q_.data());
   matmul(normed_.data(), rows, weights.k, weights.k_bias, k_.data());
   matmul(normed_.data(), rows, weights.v, weights.v_bias, v_.data());
+  span.begin(ProfileOp::Rope);
   rope_and_cache(layer, batch);
+  span.begin(ProfileOp::Attention, [&] { return attention_work(batch); });
   attention(layer, batch);
+  span.begin(ProfileOp::AttentionOut, [&] { return work_of(rows, {&weights.o}); });
   matmul(context_.data(), rows, weights.o, {}, block_out_.data());
   add_rows(block_out_.data(), rows, x);
 }
@@ -117,6 +122,17 @@ std::vector<AttentionItem> attention_items(const Batch& batch, int num_key_value
 }
 
 }  // namespace
+
+ProfileWork CpuBackend::attention_work(const Batch& batch) const {
+  ProfileWork work;
+  for (const BatchRun& run : batch.runs) {
+    const int64_t end = run.first_position + run.num_rows;
+    const int64_t pairs = run.num_rows * (run.first_position + end + 1) / 2;  // of a query and a key that it sees
+    const int64_t element_bytes = static_cast<int64_t>(batch.cache->element_bytes());
+    work += {2 * end * config_.kv_size() * element_bytes, 2 * pairs * config_.q_size()};
+  }
+  return work;
+}
 
 void CpuBackend::attention(int layer, const Batch& batch) {
   const std::vector<AttentionItem> items = attention_items(batch, config_.num_key_value_heads);

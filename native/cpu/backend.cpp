@@ -34,8 +34,24 @@ Backend::Activations CpuBackend::activations(int rows) {
   return {x_.data(), h_.data()};
 }
 
+void CpuBackend::set_profile(Profile* profile) {
+  profile_ = profile;
+  pool_.set_measured(profile != nullptr);
+}
+
+ProfileWork CpuBackend::work_of(int64_t rows, std::initializer_list<const Matrix*> matrices) {
+  ProfileWork work;
+  for (const Matrix* matrix : matrices) {
+    work += {matrix->rows * matrix->row_bytes, rows * matrix->rows * matrix->cols};
+  }
+  return work;
+}
+
 void CpuBackend::embed(const Batch& batch, float* x) {
-  pool_.parallel_for(static_cast<int64_t>(batch.rows.size()), [&](int64_t row, int) {
+  const int64_t num_rows = static_cast<int64_t>(batch.rows.size());
+  ProfileSpan span = profile_span(kOutsideLayers);
+  span.begin(ProfileOp::Embed, [&] { return ProfileWork{num_rows * weights_.embed.row_bytes, 0}; });
+  pool_.parallel_for(num_rows, [&](int64_t row, int) {
     const Matrix& table = weights_.embed;
     dequantize_row(table.dtype, table.row(batch.rows[row].token), x + row * table.cols, table.cols);
   });

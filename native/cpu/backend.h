@@ -10,6 +10,7 @@
 #include "core/weights.h"
 #include "cpu/arch/kernels.h"
 #include "cpu/matmul.h"
+#include "cpu/profile_span.h"
 #include "cpu/thread_pool.h"
 
 namespace moescope {
@@ -29,8 +30,16 @@ class CpuBackend final : public Backend {
   void head(const float* x, const std::vector<HeadRequest>& requests) override;
   void read_back(const float* x, int rows, float* host) override;
   void set_cancel(const std::atomic<bool>* cancel) override { pool_.set_cancel(cancel); }
+  void set_profile(Profile* profile) override;
 
  private:
+  // Parts of an op that add their time to the profile, if there is one.
+  ProfileSpan profile_span(int layer) { return {profile_, pool_, layer}; }
+  // Bytes and products of `rows` rows times these matrices.
+  static ProfileWork work_of(int64_t rows, std::initializer_list<const Matrix*> matrices);
+  // Bytes and products of attention: every key and value of a run once.
+  ProfileWork attention_work(const Batch& batch) const;
+
   // out = x / rms(x) * weight, row by row.
   void rms_norm(const float* x, int rows, const std::vector<float>& weight, float* out);
   // y = x W^T (+ bias) over all tiles and threads. `bias`: (w.rows) or empty.
@@ -51,6 +60,7 @@ class CpuBackend final : public Backend {
   const Kernels& kernels_;
   const MatmulKernels matmul_kernels_;
   ThreadPool pool_;
+  Profile* profile_ = nullptr;
   std::vector<Scratch> scratch_;  // by thread
   IntRows int_rows_;
 

@@ -57,6 +57,20 @@ std::vector<Task> tasks_of(const Grouping& grouping, const std::vector<FeedForwa
   return tasks;
 }
 
+// Bytes and products of the experts that run: each expert's matrices once, its rows times their size.
+ProfileWork experts_work(const Grouping& grouping, const std::vector<FeedForward>& experts,
+                         std::initializer_list<Matrix FeedForward::*> parts) {
+  ProfileWork work;
+  for (size_t expert = 0; expert < experts.size(); ++expert) {
+    const int64_t count = grouping.starts[expert + 1] - grouping.starts[expert];
+    for (Matrix FeedForward::*part : parts) {
+      const Matrix& matrix = experts[expert].*part;
+      if (count > 0) work += {matrix.rows * matrix.row_bytes, count * matrix.rows * matrix.cols};
+    }
+  }
+  return work;
+}
+
 }  // namespace
 
 // Experts of one layer need not have one type: integers are made if any of them wants them.
@@ -75,6 +89,10 @@ void CpuBackend::experts(int layer, int rows, float* x, const float* h, const Ro
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t hidden = config_.hidden_size, intermediate = config_.moe_intermediate_size;
   const Grouping grouping = group_by_expert(routes, rows, config_.num_experts);
+  ProfileSpan span = profile_span(layer);
+  span.begin(ProfileOp::ExpertsIn, [&] {
+    return experts_work(grouping, weights.experts, {&FeedForward::gate, &FeedForward::up});
+  });
   const int64_t assignments = static_cast<int64_t>(grouping.rows.size());
   expert_in_.resize(std::max<size_t>(expert_in_.size(), assignments * hidden));
   expert_inner_.resize(std::max<size_t>(expert_inner_.size(), 2 * assignments * intermediate));
@@ -102,6 +120,7 @@ void CpuBackend::experts(int layer, int rows, float* x, const float* h, const Ro
       kernels_.silu_mul(inner, up + place * intermediate + first, columns, inner);
     }
   });
+  span.begin(ProfileOp::ExpertsOut, [&] { return experts_work(grouping, weights.experts, {&FeedForward::down}); });
   const MatmulInput inner = input_for_experts(weights.experts, {&FeedForward::down}, gate, assignments);
   const std::vector<Task> out_tasks = tasks_of(grouping, weights.experts, &FeedForward::down);
   pool_.parallel_for(static_cast<int64_t>(out_tasks.size()), [&](int64_t index, int thread) {
@@ -114,9 +133,12 @@ void CpuBackend::experts(int layer, int rows, float* x, const float* h, const Ro
 
   const bool has_shared = !weights.shared.gate.empty();
   if (has_shared) {
+    const FeedForward& shared = weights.shared;
+    span.begin(ProfileOp::SharedExpert, [&] { return work_of(rows, {&shared.gate, &shared.up, &shared.down}); });
     shared_out_.resize(std::max<size_t>(shared_out_.size(), static_cast<size_t>(rows) * hidden));
-    dense_ffn(weights.shared, h, rows, inner_, shared_out_.data());
+    dense_ffn(shared, h, rows, inner_, shared_out_.data());
   }
+  span.begin(ProfileOp::ExpertsAdd);
   pool_.parallel_for(rows, [&](int64_t row, int) {
     float* sum = &block_out_[row * hidden];
     std::fill_n(sum, hidden, 0.0f);

@@ -20,8 +20,11 @@ void CpuBackend::dense_ffn(const FeedForward& ffn, const float* x, int rows, std
 
 void CpuBackend::feed_forward(int layer, int rows, float* x) {
   const LayerWeights& weights = weights_.layers[layer];
+  const FeedForward& ffn = weights.dense;
+  ProfileSpan span = profile_span(layer);
+  span.begin(ProfileOp::FeedForward, [&] { return work_of(rows, {&ffn.gate, &ffn.up, &ffn.down}); });
   rms_norm(x, rows, weights.ffn_norm, normed_.data());
-  dense_ffn(weights.dense, normed_.data(), rows, inner_, block_out_.data());
+  dense_ffn(ffn, normed_.data(), rows, inner_, block_out_.data());
   add_rows(block_out_.data(), rows, x);
 }
 

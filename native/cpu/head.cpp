@@ -49,6 +49,7 @@ void answer(const HeadRequest& request, const float* logits, int64_t vocab_size)
 void CpuBackend::head(const float* x, const std::vector<HeadRequest>& requests) {
   const int64_t hidden = config_.hidden_size, vocab = config_.vocab_size;
   std::vector<float> rows(kHeadRows * hidden), logits;
+  ProfileSpan span = profile_span(kOutsideLayers);
   size_t next = 0;
   while (next < requests.size()) {
     // Requests come ascending by row; those of one row share its logits.
@@ -60,9 +61,11 @@ void CpuBackend::head(const float* x, const std::vector<HeadRequest>& requests) 
       if (is_new) std::copy_n(x + requests[index].row * hidden, hidden, &rows[count++ * hidden]);
       places.push_back(count - 1);
     }
+    span.begin(ProfileOp::Head, [&] { return work_of(count, {&weights_.head}); });
     rms_norm(rows.data(), count, weights_.final_norm, rows.data());
     logits.resize(std::max<size_t>(logits.size(), count * vocab));
     matmul(rows.data(), count, weights_.head, {}, logits.data());
+    span.begin(ProfileOp::Answer);
     pool_.parallel_for(static_cast<int64_t>(places.size()), [&](int64_t index, int) {
       answer(requests[next + index], &logits[places[index] * vocab], vocab);
     });

@@ -37,6 +37,11 @@ void CpuBackend::route(int layer, const Batch& batch, const float* x, float* h, 
   const LayerWeights& weights = weights_.layers[layer];
   const int rows = static_cast<int>(batch.rows.size()), num_experts = config_.num_experts;
   const int moe_layer = moe_layer_index(config_, layer);
+  ProfileSpan span = profile_span(layer);
+  span.begin(ProfileOp::Route, [&] {
+    const int64_t num_weights = static_cast<int64_t>(weights.router.size() + weights.shared_gate.size());
+    return ProfileWork{num_weights * 4, rows * num_weights};
+  });
   routes.top_k = config_.num_experts_per_token;
   for (const BatchRow& row : batch.rows) {
     if (row.plan != nullptr) routes.top_k = std::max(routes.top_k, row.plan->max_top_k);

@@ -1,6 +1,7 @@
 #include "cpu/thread_pool.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
@@ -38,6 +39,14 @@ void ThreadPool::close() {
 }
 
 void ThreadPool::run(Job& job, int thread) {
+  if (!measured_.load(std::memory_order_relaxed)) return claim_items(job, thread);
+  const auto start = std::chrono::steady_clock::now();
+  claim_items(job, thread);
+  const auto busy = std::chrono::steady_clock::now() - start;
+  busy_nanoseconds_.fetch_add(std::chrono::nanoseconds(busy).count(), std::memory_order_relaxed);
+}
+
+void ThreadPool::claim_items(Job& job, int thread) {
   while (!job.stop.load(std::memory_order_relaxed)) {
     const int64_t item = job.next.fetch_add(1, std::memory_order_relaxed);
     if (item >= job.num_items) return;

@@ -26,6 +26,10 @@ class ThreadPool {
 
   void set_cancel(const std::atomic<bool>* cancel) { cancel_ = cancel; }
 
+  // While measured, the pool adds up the time that its threads, the caller included, spend in work.
+  void set_measured(bool measured) { measured_.store(measured, std::memory_order_relaxed); }
+  double busy_seconds() const { return static_cast<double>(busy_nanoseconds_.load(std::memory_order_relaxed)) * 1e-9; }
+
  private:
   struct Job {
     const std::function<void(int64_t, int)>* work = nullptr;
@@ -37,6 +41,7 @@ class ThreadPool {
   };
 
   void run(Job& job, int thread);
+  void claim_items(Job& job, int thread);
   void worker(int thread);
   void close();
 
@@ -49,6 +54,8 @@ class ThreadPool {
   int busy_ = 0;
   bool closing_ = false;
   const std::atomic<bool>* cancel_ = nullptr;
+  std::atomic<bool> measured_{false};
+  std::atomic<int64_t> busy_nanoseconds_{0};
 };
 
 }  // namespace moescope

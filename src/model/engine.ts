@@ -5,7 +5,14 @@
 import { withAmbientSignal } from "../ambient-signal.js";
 import { AbortError, type ErrorCode, MoescopeError } from "../errors.js";
 import { loadAddon } from "../native/addon.js";
-import type { NativeModel, NativeSession, RouteRule, StepRequest, StepResult } from "../native/binding.js";
+import type {
+  NativeModel,
+  NativeProfile,
+  NativeSession,
+  RouteRule,
+  StepRequest,
+  StepResult,
+} from "../native/binding.js";
 import { PrefixCache } from "./prefix-cache.js";
 
 export interface StepOptions {
@@ -77,6 +84,15 @@ export class Engine {
   /** Assignments computed since the model was loaded. [numMoeLayers, numExperts] */
   expertCounts(): Promise<Float64Array> {
     return this.#exclusive((session) => session.expertCounts());
+  }
+
+  /** Times the ops of all steps until `stopProfile`. */
+  startProfile(): Promise<void> {
+    return this.#exclusive(() => this.#model.startProfile());
+  }
+
+  stopProfile(): Promise<NativeProfile> {
+    return this.#exclusive(() => this.#model.stopProfile());
   }
 
   kvCacheBytes(): Promise<number> {

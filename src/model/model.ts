@@ -28,6 +28,7 @@ import { languageModelOf, type ModelAsLanguageModel } from "./language-model.js"
 import { type LikelihoodOptions, type LikelihoodRequest, type LikelihoodResult, loglikelihood } from "./likelihood.js";
 import { loglikelihoodRolling, type RollingOptions, type RollingResult } from "./rolling.js";
 import { tokensWithText } from "./sampling.js";
+import { StepProfile } from "./step-profile.js";
 import { SEGMENT, tracesOf } from "./step-traces.js";
 
 export interface LoadOptions {
@@ -231,6 +232,21 @@ export class Model {
   async expertLoad(): Promise<ExpertLoad> {
     const { shape, engine } = this.parts;
     return new ExpertLoad(await engine.expertCounts(), shape.moeLayers, shape.numExperts);
+  }
+
+  /** What `work` returns, and where the time of the steps that it took went. One profile at a time on a model and its variants. */
+  async profile<T>(work: () => Promise<T>): Promise<{ value: T; profile: StepProfile }> {
+    const { engine } = this.parts;
+    await engine.startProfile();
+    const start = performance.now();
+    try {
+      const value = await work();
+      const wallSeconds = (performance.now() - start) / 1000;
+      return { value, profile: new StepProfile(await engine.stopProfile(), wallSeconds) };
+    } catch (error) {
+      await engine.stopProfile().catch(() => {}); // stopped already, or disposed
+      throw error;
+    }
   }
 
   /** @internal Refuses tokens that a replayed route was not recorded over, naming the first position. */

@@ -244,12 +244,36 @@ export interface NativeSession {
   dispose(): void;
 }
 
+/** Where the time of steps went, by op and layer; the last column is what belongs to no layer. */
+export interface NativeProfile {
+  /** Parts of a step in the order of the forward pass; `native/core/profile.h`. */
+  ops: string[];
+  numLayers: number;
+  threads: number;
+  /** Steps that ended, their rows, and the time that they took. */
+  steps: number;
+  rows: number;
+  stepSeconds: number;
+  /** [ops, numLayers + 1], as all below. */
+  calls: Float64Array;
+  seconds: Float64Array;
+  /** Time that threads spent in work, all threads together. */
+  busySeconds: Float64Array;
+  /** Weights, keys and values that were needed, each counted once per call. */
+  bytes: Float64Array;
+  /** Multiply-accumulates of matrices. */
+  macs: Float64Array;
+}
+
 export interface NativeModel {
   /** `chunkRows`: rows that are computed at once; the workspace grows with it, the bits do not depend on it. */
   createSession(options: { cacheType: "f32" | "bf16"; chunkRows: number }): NativeSession;
   /** Bytes of weights that stay mapped, and bytes that were copied (norms, biases, routers). */
   mappedBytes(): number;
   copiedBytes(): number;
+  /** Times the ops of all steps from now on. Throws INTERNAL while a step runs, as `stopProfile` does. */
+  startProfile(): void;
+  stopProfile(): NativeProfile;
   dispose(): void;
 }
 
