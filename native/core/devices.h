@@ -20,6 +20,19 @@ std::unique_ptr<Backend> make_cpu_backend(const ModelConfig& config, const Weigh
 // The instruction set that its products would use: "avx512vnni", "avx512", "avx2", "neon" or "portable".
 const char* cpu_instruction_set(Precision precision);
 
+// What the machine can do at most: bytes read from memory, or multiply-accumulates of factors of a type.
+struct Ceiling {
+  const char* kind;          // "read", "f32", "bf16" or "int8"
+  const char* instructions;  // the instruction set; "memory" for "read"
+};
+
+// Those that can be measured here.
+std::vector<Ceiling> cpu_ceilings();
+
+// Units per second of ceiling `index` with `threads` threads that work for `seconds`. `read_bytes`: memory that is read over and
+// over, all threads together; no cache should hold it. OutOfMemory where it is not to be had.
+double measure_cpu_ceiling(int index, int threads, double seconds, size_t read_bytes);
+
 // Cores that this process may use: affinity mask and cgroup CPU quota, at least 1.
 int available_cores();
 

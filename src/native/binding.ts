@@ -290,6 +290,12 @@ export interface ConvertRequest {
   threads: number;
 }
 
+/** Reading memory, or multiply-accumulates with factors of a type, by the name of the instruction set. */
+export interface Ceiling {
+  kind: "read" | "f32" | "bf16" | "int8";
+  instructions: string;
+}
+
 export interface NativeAddon {
   /** Instruction set that products use on this machine, e.g. "avx512vnni", "avx512", "avx2", "portable", "neon". */
   instructionSet(precision: Precision): string;
@@ -313,4 +319,8 @@ export interface NativeAddon {
   quantize(dtype: DType, values: Float32Array, cols: number): Uint8Array;
   /** The same for rows of any type, off the JavaScript thread; equal types are copied. */
   convertRows(request: ConvertRequest): Promise<Uint8Array>;
+  /** What of this machine can be measured, the fastest instruction set of each kind last. */
+  ceilings(): Ceiling[];
+  /** Bytes, or multiply-accumulates, per second of `ceilings()[index]`; `readBytes` of memory are read over and over. */
+  measureCeiling(index: number, options: { threads: number; seconds: number; readBytes: number }): Promise<number>;
 }
