@@ -3,25 +3,20 @@ import { createReadStream, createWriteStream } from "node:fs";
 import { addAbortSignal, type Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import type { Command } from "commander";
-import { z } from "zod";
-import { fromSystemError, InvalidArgumentError, MoescopeError } from "../errors.js";
-import type { LikelihoodRequest, LikelihoodResult } from "../model/likelihood.js";
+import { fromSystemError, MoescopeError } from "../errors.js";
+import type { LikelihoodResult } from "../model/likelihood.js";
 import type { Model } from "../model/model.js";
 import { type Terminal, toJson } from "./io.js";
-import { readLines } from "./lines.js";
 import { withModel } from "./load.js";
 import { type ModelOptions, withModelOptions } from "./options.js";
 import { progressBar } from "./progress.js";
+import { type RequestLine, requestWindows } from "./score-lines.js";
 
 interface Options extends ModelOptions {
   requests: string;
   out?: string;
   truncate?: boolean;
 }
-
-/** What one call of the model gets at most, so that memory does not grow with the file. */
-const WINDOW_REQUESTS = 256;
-const WINDOW_CHARACTERS = 4_000_000;
 
 export function registerScore(program: Command, terminal: Terminal): void {
   const command = program
@@ -50,7 +45,7 @@ async function score(terminal: Terminal, name: string, options: Options): Promis
     const bar = progressBar(terminal, "Scoring", { quiet: options.quiet, unit: "requests" });
     let done = 0;
     try {
-      for await (const window of windows(source, options.requests)) {
+      for await (const window of requestWindows(source, options.requests)) {
         const answers = scoreWindow(model, window, options, terminal, (inWindow) =>
           bar.update(done + inWindow, done + window.length),
         );
@@ -67,72 +62,15 @@ async function score(terminal: Terminal, name: string, options: Options): Promis
   });
 }
 
-/** A request with its place in the file. */
-interface Line {
-  id: unknown;
-  number: number;
-  request: LikelihoodRequest;
-}
-
-const message = z.looseObject({ role: z.string() });
-const tokenIds = z.array(z.int().min(0)).min(1);
-const FORMS = z.union([
-  z.looseObject({ context: z.union([z.string(), z.array(message)]), continuation: z.string() }),
-  z.looseObject({ contextIds: tokenIds, continuationIds: tokenIds }),
-]);
-const EXPECTED = "{id, context, continuation} or {id, contextIds, continuationIds}";
-
-/** Groups of lines, in order. Throws INVALID_ARGUMENT at the first line that is no request, after those before it were given out. */
-async function* windows(source: Readable, name: string): AsyncGenerator<Line[]> {
-  let window: Line[] = [];
-  let characters = 0;
-  let number = 0;
-  let fault: unknown;
-  try {
-    for await (const text of readLines(source)) {
-      number++;
-      if (text.trim() === "") continue;
-      window.push(parseLine(text, number, name));
-      characters += text.length;
-      if (window.length < WINDOW_REQUESTS && characters < WINDOW_CHARACTERS) continue;
-      yield window;
-      window = [];
-      characters = 0;
-    }
-  } catch (error) {
-    fault = error;
-  }
-  if (window.length > 0) yield window;
-  if (fault !== undefined) throw fromSystemError(fault, `read the requests ${name}`);
-}
-
-function parseLine(text: string, number: number, name: string): Line {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new InvalidArgumentError(`Expected JSON in line ${number} of ${name}: ${(cause as Error).message}.`, {
-      cause,
-    });
-  }
-  const parsed = FORMS.safeParse(value);
-  if (!parsed.success) {
-    throw new InvalidArgumentError(
-      `Expected ${EXPECTED} in line ${number} of ${name}, got ${text.trim().slice(0, 80)}.`,
-    );
-  }
-  return { id: (value as { id?: unknown }).id ?? null, number, request: parsed.data };
-}
-
 /** Answers in order. Where one request of a window is at fault, those before it are still answered, and its line is named. */
 async function* scoreWindow(
   model: Model,
-  window: readonly Line[],
+  window: readonly RequestLine[],
   { requests: name, truncate }: Options,
   { signal }: Terminal,
   onProgress: (done: number) => void,
 ): AsyncGenerator<Answer> {
-  const score = (lines: readonly Line[]) =>
+  const score = (lines: readonly RequestLine[]) =>
     model.loglikelihood(
       lines.map(({ request }) => request),
       { truncate, signal, onProgress: lines.length > 1 ? onProgress : undefined },
@@ -165,7 +103,7 @@ interface Answer extends Pick<LikelihoodResult, "logprob" | "tokenLogprobs" | "t
   id: unknown;
 }
 
-function answerOf({ id }: Line, { logprob, tokenLogprobs, tokenIds, isGreedy }: LikelihoodResult): Answer {
+function answerOf({ id }: RequestLine, { logprob, tokenLogprobs, tokenIds, isGreedy }: LikelihoodResult): Answer {
   return { id, logprob, tokenLogprobs, tokenIds, isGreedy };
 }
 

@@ -195,7 +195,7 @@ export class Tokenizer {
       pieces.map(async (piece, index) => {
         if ("id" in piece) return [piece.id];
         const encoder = index === 0 ? this.atStart : this.afterSpecial;
-        return (await encoder.encode(piece.text, null, { addSpecialTokens: false })).getIds();
+        return encodeText(encoder, piece.text, this.source);
       }),
     );
   }
@@ -218,6 +218,18 @@ function piecesById(json: TokenizerJson): (string | undefined)[] {
   for (const token of json.added_tokens) pieces[token.id] = token.content;
   // An array with holes is slow to read, so the rows between are said to be undefined.
   return Array.from(pieces);
+}
+
+/** Some contradictions of a tokenizer.json show only when a text meets them. Throws BAD_FILE. */
+async function encodeText(encoder: NativeTokenizer, text: string, source: string): Promise<number[]> {
+  try {
+    return (await encoder.encode(text, null, { addSpecialTokens: false })).getIds();
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new CheckpointError("BAD_FILE", `Expected a tokenizer that can encode any text in ${source}: ${reason}.`, {
+      cause,
+    });
+  }
 }
 
 /**

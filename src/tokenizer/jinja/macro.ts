@@ -19,6 +19,7 @@ export function macro(
   const takesNamed = mentions(body, "kwargs");
   return (args, kwargs) => {
     const scope = new Scope(outer);
+    scope.countStep();
     const named = new Map(kwargs);
     if (named.has("caller")) scope.set("caller", named.get("caller")!);
     named.delete("caller");

@@ -115,6 +115,7 @@ function loop(node: ForNode, scope: Scope): Text {
   let items = iterate(evaluate(iterable.type === "SelectExpression" ? iterable.lhs : iterable, scope));
   if (iterable.type === "SelectExpression") {
     items = items.filter((item) => {
+      scope.countStep();
       const inner = new Scope(scope);
       assign(node.loopvar, item, inner);
       return isTrue(evaluate(iterable.test, inner));
@@ -129,6 +130,7 @@ function loop(node: ForNode, scope: Scope): Text {
     return !same;
   };
   for (let index = 0; index < items.length; index++) {
+    scope.countStep();
     const inner = new Scope(scope, new Map([["loop", loopObject(items, index, changed)]]));
     assign(node.loopvar, items[index]!, inner);
     try {

@@ -12,7 +12,12 @@ export interface Run {
 }
 
 const SURROGATE = /[\ud800-\udfff]/;
-const MAX_REPEATED = 1 << 26;
+/** Longer than any chat: a template may come with a hostile file. [UTF-16 code units] */
+const MAX_LENGTH = 1 << 26;
+
+function checkLength(length: number): void {
+  if (length > MAX_LENGTH) throw new RangeError(`a text of ${length} characters`);
+}
 
 export class Text {
   static readonly EMPTY: Text = new Text([]);
@@ -34,7 +39,9 @@ export class Text {
     return text === "" ? Text.EMPTY : new Text([{ text, fromData: true }]);
   }
 
+  /** Throws RangeError where the result would be longer than any chat. */
   static concat(parts: readonly Text[]): Text {
+    checkLength(parts.reduce((sum, part) => sum + part.length, 0));
     const pieces: { texts: string[]; fromData: boolean }[] = [];
     for (const part of parts) {
       for (const run of part.runs) {
@@ -79,10 +86,10 @@ export class Text {
     return Text.concat(parts.flatMap((part, index) => (index === 0 ? [part] : [this, part])));
   }
 
-  /** Throws RangeError where the result would be longer than any chat: a template may come with a hostile file. */
+  /** Throws RangeError where the result would be longer than any chat. */
   repeat(count: number): Text {
     if (count <= 0 || this.length === 0) return Text.EMPTY;
-    if (count * this.length > MAX_REPEATED) throw new RangeError(`a text of ${count * this.length} characters`);
+    checkLength(count * this.length);
     const [run] = this.runs;
     if (this.runs.length === 1) return new Text([{ text: run!.text.repeat(count), fromData: run!.fromData }]);
     return Text.concat(new Array<Text>(count).fill(this));
