@@ -2,66 +2,14 @@ import { appendFileSync, mkdtempSync, readdirSync, readFileSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { evaluate, type LanguageModel, scriptedModel } from "../../src/index.js";
-import type { TokenRun } from "../../src/router/trace-columns.js";
-import { loadTrace, TraceShards } from "../../src/router/trace-files.js";
-import { syntheticTrace } from "../router/synthetic-trace.js";
+import { evaluate, scriptedModel } from "../../src/index.js";
+import { expectedRoutes, stored } from "./stored-routes.js";
 import { toyTask } from "./toy-task.js";
+import { SHARED, tracedModel } from "./traced-model.js";
 
-const SHARED = 40;
 const toy = toyTask({ size: 8 });
 
-/** Tokens of request `plus` of sample `i`: 40 that all share (or none), then some that tell which request it is. */
-function tokensOf(i: number, plus: number, isShared: boolean): number[] {
-  const own = Array.from({ length: 2 + i + plus }, (_, t) => 1000 * (i + 1) + 100 * plus + t);
-  return isShared ? [...Array.from({ length: SHARED }, (_, t) => t), ...own] : own;
-}
-
-function tracedModel(isShared: boolean): LanguageModel {
-  return scriptedModel({
-    loglikelihood: ({ context, continuation }) => {
-      const i = Number.parseInt(String(context), 10);
-      const plus = Number(continuation) - i;
-      const tokenIds = Int32Array.from(tokensOf(i, plus, isShared));
-      const run: TokenRun = { tokenIds, firstPosition: 0, origin: 0, segment: 1 };
-      const trace = syntheticTrace([run], { level: "topk" });
-      return { logprob: -1 - plus, tokenLogprobs: [-1], tokenIds: [1], isGreedy: false, trace };
-    },
-  });
-}
-
-/** Every request's tokens put together from the shards, and how often each prefix stands there. */
-async function stored(out: string): Promise<{ requests: Record<string, number[]>; prefixes: number[] }> {
-  const shards = await TraceShards.open(join(out, "trace"));
-  const own = new Map<string, { tokens: number[]; prefixId?: string; first: number }>();
-  const prefixes = new Map<string, number[]>();
-  for (const file of await shards.files()) {
-    const { keys, columns } = await loadTrace(file);
-    columns.keys.forEach((index, row) => {
-      const { run, task, sampleId, request, prefixId } = keys[index]!;
-      expect([run, task]).toEqual(["run", "toy"]);
-      const token = columns.tokenIds[row]!;
-      if (sampleId === undefined) {
-        prefixes.set(prefixId!, [...(prefixes.get(prefixId!) ?? []), token]);
-        return;
-      }
-      const entry = own.get(`${sampleId}/${request}`) ?? { tokens: [], prefixId, first: columns.positions[row]! };
-      entry.tokens.push(token);
-      own.set(`${sampleId}/${request}`, entry);
-    });
-  }
-  const requests = [...own].map(([key, { tokens, prefixId, first }]) => {
-    const prefix = prefixId === undefined ? [] : prefixes.get(prefixId)!;
-    expect(first).toBe(prefix.length);
-    return [key, [...prefix, ...tokens]] as [string, number[]];
-  });
-  return { requests: Object.fromEntries(requests), prefixes: [...prefixes.values()].map((tokens) => tokens.length) };
-}
-
-const expected = (isShared: boolean): Record<string, number[]> =>
-  Object.fromEntries(
-    Array.from({ length: 16 }, (_, r) => [`${r >> 1}/${r & 1}`, tokensOf(r >> 1, r & 1, isShared)] as const),
-  );
+const expected = (isShared: boolean) => expectedRoutes(isShared, 8);
 const newFolder = (): string => join(mkdtempSync(join(tmpdir(), "moescope-trace-")), "run");
 const options = { trace: "topk", batchSize: 3 } as const;
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import {
   appendFileSync,
   existsSync,
@@ -11,9 +11,10 @@ import {
 } from "node:fs";
 import { open } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { evaluate, MoescopeError, readRun, scriptedModel } from "../../src/index.js";
+import { startKillable } from "./killed-run.js";
 import { toyModel, toyTask } from "./toy-task.js";
 
 const newFolder = (): string => join(mkdtempSync(join(tmpdir(), "moescope-run-")), "run");
@@ -105,7 +106,7 @@ describe("a run folder", () => {
     const { digest } = await evaluate(toyModel(), [toy]);
     const out = newFolder();
     for (const rowsWanted of [3, 15, 33]) {
-      const child = startKillable(out);
+      const child = startKillable("slow", out);
       await waitFor(() => linesOf(out) >= rowsWanted, child);
       child.kill("SIGKILL");
       await new Promise((done) => child.once("exit", done));
@@ -253,19 +254,6 @@ describe("a full disk", () => {
 function linesOf(out: string): number {
   const file = join(out, "samples.jsonl");
   return existsSync(file) ? readFileSync(file, "utf8").split("\n").length - 1 : 0;
-}
-
-/** Another process that runs killed-run.ts; vite turns the TypeScript into JavaScript on the way. */
-function startKillable(out: string): ChildProcess {
-  const source = resolve(import.meta.dirname, "killed-run.ts");
-  const script = `import { runnerImport } from "vite";
-    const { module } = await runnerImport(${JSON.stringify(source)}, { configFile: false, logLevel: "error" });
-    await module.run();`;
-  return spawn(process.execPath, ["--input-type=module", "-e", script], {
-    cwd: resolve(import.meta.dirname, "../.."),
-    env: { ...process.env, MOESCOPE_TEST_RUN: out },
-    stdio: ["ignore", "ignore", "inherit"],
-  });
 }
 
 async function waitFor(condition: () => boolean, child: ChildProcess): Promise<void> {
