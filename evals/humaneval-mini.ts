@@ -22,7 +22,7 @@ export interface HumanEvalMiniOptions extends Selection {
   form?: HumanEvalMiniForm;
   /** Limit of an answer's tokens; default 48 in `plain` and 72 in `chat`. */
   maxTokens?: number;
-  /** Where programs run; default bubblewrap. */
+  /** Where programs run; default bubblewrap, or WebAssembly where that is not to be had. */
   sandbox?: Sandbox;
   /** Run programs without isolation, as the user who runs this. Recorded with the score. */
   unsafeCode?: boolean;
@@ -49,7 +49,7 @@ export function humanevalMini(options: HumanEvalMiniOptions = {}): Task<Problem>
   if (!HUMANEVAL_MINI_FORMS.includes(form)) {
     throw invalidArgument("form", `a form of humaneval-mini (${HUMANEVAL_MINI_FORMS.join(", ")})`, form);
   }
-  const { maxTokens = form === "plain" ? 48 : 72, sandbox = openSandbox(options.unsafeCode ? "none" : "bubblewrap") } =
+  const { maxTokens = form === "plain" ? 48 : 72, sandbox = openSandbox(options.unsafeCode ? "none" : undefined) } =
     options;
   return {
     name: form === "plain" ? "humaneval-mini" : `humaneval-mini-${form}`,

@@ -51,7 +51,7 @@ export interface HumanEvalOptions extends Selection {
   seed?: number;
   /** Wall time of a program and its tests in milliseconds; default 3000, as in both harnesses' origin. */
   timeoutMs?: number;
-  /** Where programs run; default bubblewrap. */
+  /** Where programs run; default bubblewrap, or WebAssembly where that is not to be had. */
   sandbox?: Sandbox;
   /** Run programs without isolation, as the user who runs this. Recorded with the score. */
   unsafeCode?: boolean;
@@ -123,7 +123,7 @@ function settingsOf(options: HumanEvalOptions): Settings {
     throw invalidArgument("unsafeCode", "no sandbox beside it", options.sandbox.name);
   }
   const sampling = temperature === 0 ? GREEDY : { ...GREEDY, temperature, topP: 0.95, seed };
-  const sandbox = options.sandbox ?? openSandbox(options.unsafeCode ? "none" : "bubblewrap");
+  const sandbox = options.sandbox ?? openSandbox(options.unsafeCode ? "none" : undefined);
   return { track, maxTokens, numSamples, k, sampling, timeoutMs, sandbox };
 }
 

@@ -21,6 +21,8 @@ export type ErrorCode =
   | "OUT_OF_MEMORY"
   /** The disk is full. */
   | "DISK_FULL"
+  /** A server that cannot be reached, or that keeps answering with an error. */
+  | "NETWORK"
   /** The work was cancelled through an AbortSignal or Ctrl-C. */
   | "ABORTED"
   /** The native addon is missing or does not load. */

@@ -99,6 +99,8 @@ export {
   requireFiles,
   withStrings,
 } from "./eval/dataset.js";
+export type { ClientOptions } from "./eval/endpoint/client.js";
+export { type EndpointOptions, openEndpoint } from "./eval/endpoint/endpoint-model.js";
 export { type EvaluateOptions, evaluate, RunAbortedError } from "./eval/evaluate.js";
 export { type CevalChoice, type CevalQuestion, cevalChoice } from "./eval/extract/ceval-choice.js";
 export { firstOption } from "./eval/extract/first-option.js";

@@ -1,38 +1,28 @@
 /** `moescope eval`: benchmarks on a model, into a run folder that survives Ctrl-C and kill -9. */
 import { join } from "node:path";
 import type { Command } from "commander";
-import { BENCHMARK_NAMES, namedTasks } from "../../evals/index.js";
 import { InvalidArgumentError } from "../errors.js";
-import { evaluate, RunAbortedError } from "../eval/evaluate.js";
+import { type EvaluateOptions, evaluate, RunAbortedError } from "../eval/evaluate.js";
+import type { LanguageModel, LanguageModelSource } from "../eval/language-model.js";
 import type { Progress } from "../eval/progress.js";
 import { REPORT_FILE } from "../eval/report/write-report.js";
 import type { RunResult } from "../eval/result.js";
 import { runTable } from "../eval/table.js";
-import type { Task, Track } from "../eval/task.js";
-import type { CaptureLevel } from "../native/binding.js";
+import type { Task } from "../eval/task.js";
+import {
+  DEFAULT_CONCURRENCY,
+  type EvalOptions,
+  endpointOf,
+  refuseEndpointOptions,
+  tasksOf,
+  withEvalOptions,
+} from "./eval-options.js";
 import { expertHeatmap } from "./heatmap.js";
 import { interventionsOf } from "./intervene.js";
 import type { Terminal } from "./io.js";
 import { withModel } from "./load.js";
-import { integer, jsonOption, type ModelOptions, oneOf, withModelOptions } from "./options.js";
+import { withModelOptions } from "./options.js";
 import { progressBar } from "./progress.js";
-import { suggestionFor } from "./suggest.js";
-
-interface Options extends ModelOptions {
-  tasks: string;
-  track: Track;
-  limit?: number;
-  numFewshot?: number;
-  seed?: number;
-  data?: string;
-  out: string;
-  resume?: boolean;
-  intervene?: string;
-  trace?: CaptureLevel;
-  unsafeCode?: boolean;
-  leaves?: boolean;
-  json?: boolean;
-}
 
 export function registerEval(program: Command, terminal: Terminal): void {
   const command = program
@@ -40,60 +30,29 @@ export function registerEval(program: Command, terminal: Terminal): void {
     .description(
       "run benchmarks; prints a table with intervals and leaves a run folder that can be resumed and compared",
     )
-    .argument("<model>", "folder, .gguf file or demo")
-    .requiredOption("--tasks <list>", `comma-separated: ${BENCHMARK_NAMES.join(", ")}, with a variant as in gsm8k:cot`)
-    .option(
-      "--track <track>",
-      "ref (community harness) or qwen (as the model card's authors)",
-      oneOf("ref", "qwen"),
-      "ref" as Track,
-    )
-    .option("--limit <n>", "samples of each task, spread over its subjects (default: all)", integer(1))
-    .option("--num-fewshot <n>", "worked examples before each question (default: the task's)", integer(0))
-    .option("--seed <n>", "seed of the draw of examples (default: the task's)", integer(0))
-    .option("--data <dir>", "folder of benchmark data (default: MOESCOPE_DATA)")
-    .requiredOption("--out <dir>", "run folder: new, empty, or with --resume the one to go on with")
-    .option("--resume", "go on with the run in --out")
-    .option("--intervene <file|json>", 'changes to routing, e.g. \'{"kind":"mask","layers":[3],"experts":[5]}\'')
-    .option(
-      "--trace <level>",
-      "routes into the run folder: topk or logits by token, counts summed by task",
-      oneOf("counts", "topk", "logits"),
-    )
-    .option(
-      "--unsafe-code",
-      "run the programs that the model writes as you and without a sandbox (default: in bubblewrap, or not at all)",
-    )
-    .option("--leaves", "also print every subject")
-    .addOption(jsonOption("print the result as JSON"));
-  withModelOptions(command)
+    .argument("[model]", "folder, .gguf file or demo; with --endpoint the name that the server knows it by");
+  withModelOptions(withEvalOptions(command))
     .addHelpText(
       "after",
       "\nExample:\n  $ moescope eval model.gguf --tasks mmlu,gsm8k --limit 100 --data ./data --out runs/first",
     )
-    .action((name: string, options: Options) => evalCommand(terminal, name, options));
+    .action((name: string | undefined, options: EvalOptions) => evalCommand(terminal, name, options));
 }
 
-async function evalCommand(terminal: Terminal, name: string, options: Options): Promise<void> {
+async function evalCommand(terminal: Terminal, name: string | undefined, options: EvalOptions): Promise<void> {
   const tasks = tasksOf(options);
+  if (options.endpoint !== undefined) {
+    const model = await endpointOf(name, options);
+    const concurrency = options.concurrency ?? DEFAULT_CONCURRENCY;
+    await runEval(terminal, model, tasks, options, { batchSize: 1, concurrency });
+    return;
+  }
+  if (name === undefined) throw new InvalidArgumentError("Expected a model or --endpoint URL, got neither.");
+  refuseEndpointOptions(options);
   const interventions = options.intervene === undefined ? [] : await interventionsOf(options.intervene);
   await withModel(terminal, name, options, async (loaded) => {
     const model = interventions.length === 0 ? loaded : loaded.with(interventions);
-    const bar = progressBar(terminal, "Evaluating", { quiet: options.quiet, unit: "samples" });
-    let result: RunResult;
-    try {
-      result = await evaluate(model, tasks, {
-        ...{ out: options.out, resume: options.resume, trace: options.trace, signal: terminal.signal },
-        onProgress: (progress) => bar.update(progress.done, progress.total, detailOf(progress)),
-      });
-    } catch (error) {
-      bar.stop();
-      if (error instanceof RunAbortedError && !options.quiet) noteAborted(terminal, error, options.out);
-      throw error;
-    }
-    bar.stop();
-    if (options.json) await terminal.printJson(jsonOf(result));
-    else await terminal.print(runTable(result, { leaves: options.leaves }));
+    await runEval(terminal, model, tasks, options, {});
     if (options.trace === "counts" && !options.json)
       await terminal.print(
         expertHeatmap(
@@ -101,21 +60,32 @@ async function evalCommand(terminal: Terminal, name: string, options: Options): 
           terminal.stdout.isTTY ? { colour: true, width: terminal.stdout.columns } : {},
         ),
       );
-    if (!options.quiet) terminal.note(`run folder ${options.out}, report ${join(options.out, REPORT_FILE)}`);
   });
 }
 
-function tasksOf({ tasks, track, limit, numFewshot, data, seed, unsafeCode }: Options): Task[] {
-  const names = tasks.split(",").map((name) => name.trim());
-  const unknown = names.find((name) => !BENCHMARK_NAMES.includes(name.split(":")[0]!));
-  if (unknown !== undefined) {
-    const near = suggestionFor(unknown, BENCHMARK_NAMES);
-    const hint = near === undefined ? "." : `; did you mean ${near}?`;
-    throw new InvalidArgumentError(
-      `Expected benchmarks (${BENCHMARK_NAMES.join(", ")}) for --tasks, got ${JSON.stringify(unknown)}${hint}`,
-    );
+async function runEval(
+  terminal: Terminal,
+  model: LanguageModel | LanguageModelSource,
+  tasks: readonly Task[],
+  options: EvalOptions,
+  calls: Pick<EvaluateOptions, "batchSize" | "concurrency">,
+): Promise<void> {
+  const bar = progressBar(terminal, "Evaluating", { quiet: options.quiet, unit: "samples" });
+  let result: RunResult;
+  try {
+    result = await evaluate(model, tasks, {
+      ...{ out: options.out, resume: options.resume, trace: options.trace, signal: terminal.signal, ...calls },
+      onProgress: (progress) => bar.update(progress.done, progress.total, detailOf(progress)),
+    });
+  } catch (error) {
+    bar.stop();
+    if (error instanceof RunAbortedError && !options.quiet) noteAborted(terminal, error, options.out);
+    throw error;
   }
-  return namedTasks(names, { track, limit, numFewshot, dataDir: data, fewshotSeed: seed, unsafeCode });
+  bar.stop();
+  if (options.json) await terminal.printJson(jsonOf(result));
+  else await terminal.print(runTable(result, { leaves: options.leaves }));
+  if (!options.quiet) terminal.note(`run folder ${options.out}, report ${join(options.out, REPORT_FILE)}`);
 }
 
 /** A progress event in words: task, running score with interval, place in the batch. */

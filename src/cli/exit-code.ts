@@ -15,6 +15,7 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   OUT_OF_MEMORY: 5,
   DISK_FULL: 5,
   CONTEXT_TOO_LONG: 5,
+  NETWORK: 6,
   ABORTED: EXIT_CANCELLED,
   RUN_CONFLICT: EXIT_OTHER,
   NATIVE_UNAVAILABLE: EXIT_OTHER,
@@ -37,9 +38,12 @@ Exit codes:
   3    a file that is missing, unreadable or broken
   4    a model or feature that moescope does not compute
   5    a limit reached: memory, disk or the model's context
+  6    a server that does not answer as it should
   130  cancelled with Ctrl-C (what was done is kept; a second Ctrl-C ends at once)
 
 Environment:
-  MOESCOPE_DATA     folder of benchmark data, for eval
+  MOESCOPE_DATA     folder of benchmark data, for eval (default: what \`moescope data get\` has brought)
+  OPENAI_API_KEY    key for eval --endpoint, sent and never written
+  HF_ENDPOINT       a mirror of the Hugging Face hub, for data get; HF_TOKEN the token for it
   MOESCOPE_DEBUG    any value: print stack traces of errors
 `;

@@ -102,6 +102,12 @@ const FLAGS: ReadonlyMap<string, string> = new Map([
   ["numFewshot", "--num-fewshot"],
   ["maxTokens", "--max-tokens"],
   ["cacheType", "--cache-type"],
+  ["sampleIds", "--samples"],
+  ["fewshotSeed", "--seed"],
+  ["numSamples", "--num-samples"],
+  ["samplingSeed", "--sampling-seed"],
+  ["timeoutMs", "--timeout-ms"],
+  ["unsafeCode", "--unsafe-code"],
 ]);
 
 /** The library's sentence in the words of the command line. */

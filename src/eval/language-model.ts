@@ -84,6 +84,8 @@ export interface GenerateResult {
   /** The generated text without special tokens, cut at stop strings. */
   text: string;
   tokenIds: readonly number[] | Int32Array | Uint32Array;
+  /** Number of generated tokens, where a server counts them and does not say which they are. */
+  numTokens?: number;
   finishReason: "eos" | "stop" | "length";
   promptTokens: number;
   trace?: unknown;

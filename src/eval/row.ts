@@ -99,7 +99,7 @@ function rowResponse(request: SampleRequest, response: SampleResponse): RowRespo
       continuation: request.kind === "loglikelihood" ? request.continuation : "",
       logprob: response.logprob,
       is_greedy: response.isGreedy,
-      tokens: response.tokenIds.length,
+      tokens: response.tokenLogprobs.length,
     };
   }
   return {
@@ -107,6 +107,6 @@ function rowResponse(request: SampleRequest, response: SampleResponse): RowRespo
     text: response.text,
     finish_reason: response.finishReason,
     prompt_tokens: response.promptTokens,
-    tokens: response.tokenIds.length,
+    tokens: response.numTokens ?? response.tokenIds.length,
   };
 }

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { loadTrace } from "../../src/router/trace-files.js";
+import { startServer } from "../eval/endpoint/server.js";
 import { describeWithGoldens, sharedPath } from "../golden/shared.js";
 import { writeProblems } from "./eval-data.js";
 import { runCli } from "./run-cli.js";
@@ -76,6 +77,77 @@ describe("eval", () => {
     expect(JSON.parse(stdout)[0]).toMatchObject({ task: "gsm8k", n: 2, differentPrompts: 2, difference: 0 });
     const table = await runCli(["compare", join(folder, "first"), join(folder, "second")]);
     expect(table.stdout).toContain("McNemar p");
+  });
+});
+
+describe("eval of an endpoint", () => {
+  const folder = temporaryFolder();
+  const data = writeProblems(join(folder, "data"), 12);
+  const call = (url: string, out: string, ...more: string[]) => [
+    ...["eval", "--endpoint", url, "--tasks", "gsm8k", "--data", data, "--num-fewshot", "1"],
+    ...["--out", join(folder, out), "--json", ...more],
+  ];
+  /** Adds the two numbers of the question. */
+  const adds = (prompt: string): string => {
+    const [have, get] = prompt.split("Question:").at(-1)!.match(/\d+/g)!.map(Number);
+    return ` They add up.\n#### ${have! + get!}`;
+  };
+
+  it("asks the server, some requests at a time, with the key of the named variable", async () => {
+    const server = await startServer({ generate: adds });
+    process.env.MOESCOPE_TEST_KEY = "sk-of-the-test";
+    try {
+      const { code, stdout } = await runCli(
+        call(server.url, "served", "--concurrency", "3", "--api-key-env", "MOESCOPE_TEST_KEY", "--max-tokens", "99"),
+      );
+      expect(code).toBe(0);
+      const { model, tasks } = JSON.parse(stdout);
+      expect([model, tasks[0].settings.maxTokens]).toEqual(["table", 99]);
+      expect(tasks[0].metrics[0].estimate).toMatchObject({ value: 1, n: 12 });
+      expect(server.mostActive).toBe(3);
+      expect(new Set(server.asked.map(({ authorization }) => authorization))).toEqual(
+        new Set(["Bearer sk-of-the-test"]),
+      );
+      expect(readFileSync(join(folder, "served", "run.json"), "utf8")).not.toContain("sk-of-the-test");
+    } finally {
+      delete process.env.MOESCOPE_TEST_KEY;
+      await server.close();
+    }
+  });
+
+  it("goes on after it was gone", async () => {
+    let asked = 0;
+    const broken = () =>
+      ++asked > 6 && asked < 1000 ? { status: 400, body: { error: { message: "out of order" } } } : undefined;
+    const server = await startServer({ generate: adds, before: broken });
+    const cut = await runCli(call(server.url, "gone"));
+    expect([cut.code, cut.stderr]).toEqual([6, expect.stringContaining("got status 400: out of order.")]);
+    asked = 1000;
+    const resumed = JSON.parse((await runCli(call(server.url, "gone", "--resume"))).stdout);
+    const whole = JSON.parse((await runCli(call(server.url, "at-once"))).stdout);
+    expect(resumed.digest).toBe(whole.digest);
+    await server.close();
+  });
+
+  it.each([
+    [["--threads", "2"], "Expected no --threads beside --endpoint: the server decides that."],
+    [["--trace", "topk"], "Expected no --trace beside --endpoint: the server decides that."],
+    [["--api-key-env", "NO_SUCH_KEY"], "Expected the key in the environment variable NO_SUCH_KEY, it is not set."],
+    [
+      ["--endpoint", "localhost"],
+      'Expected an address such as http://localhost:8000/v1 for endpoint, got "localhost".',
+    ],
+  ])("refuses %j", async (more, sentence) => {
+    const { code, stderr } = await runCli(call("http://127.0.0.1:9/v1", "refused", ...more));
+    expect([code, stderr.trim()]).toEqual([2, sentence]);
+  });
+
+  it("wants a model or an endpoint, and no endpoint's options without one", async () => {
+    const rest = ["--tasks", "gsm8k", "--out", join(folder, "none")];
+    expect((await runCli(["eval", ...rest])).stderr).toBe("Expected a model or --endpoint URL, got neither.\n");
+    expect((await runCli(["eval", "demo", ...rest, "--retries", "1"])).stderr).toBe(
+      "Expected no --retries without --endpoint.\n",
+    );
   });
 });
 

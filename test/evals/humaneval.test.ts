@@ -87,6 +87,32 @@ describe("HumanEval, track ref", () => {
   );
 });
 
+describe("HumanEval in WebAssembly", () => {
+  /** Two Pythons have to start for each program: a part of the problems in CI, all of them with MOESCOPE_EVERY=1. */
+  const every = Number(process.env.MOESCOPE_EVERY ?? 16);
+
+  it.skipIf(skipReason)(
+    `passes canonical solutions, each ${every}th, and fails them mutated${skipReason}`,
+    { timeout: 60_000 + 1_800_000 / every },
+    async (context) => {
+      const loaded = await humaneval({
+        dataDir,
+        sandbox: await sandboxHere(context, "wasi"),
+        timeoutMs: 30_000,
+      }).load();
+      const samples = loaded.samples.filter((_, i) => i % every === 0);
+      const scored = (text: (doc: typeof ADD) => string) =>
+        Promise.all(
+          samples.map(async (sample) => (await loaded.score(sample, [generated(text(sample.doc))]))["pass@1"]!),
+        );
+      const canonical = await scored((doc) => doc.canonical_solution);
+      expect(canonical.filter(({ value }) => value !== 1)).toEqual([]);
+      const mutated = await scored((doc) => `    return [${doc.entry_point}.__name__]\n${doc.canonical_solution}`);
+      expect(mutated.filter(({ value }) => value !== 0)).toEqual([]);
+    },
+  );
+});
+
 describe("HumanEval, track qwen", () => {
   const source = "def add(a, b):\n\treturn a + b\n";
   const ask = async (answer: string, options: HumanEvalOptions = {}) => {

@@ -32,8 +32,32 @@ describe("namedTasks", () => {
     expect(shown(["humaneval", "humaneval-mini:chat"])).toEqual(["humaneval/ref", "humaneval-mini-chat/ref"]);
     const settings = (options: object) =>
       namedTasks(["humaneval", "humaneval-mini"], options).map((t) => t.settings.sandbox);
-    expect(settings({})).toEqual(["bubblewrap", "bubblewrap"]);
+    expect(settings({})).toEqual(["bubblewrap or wasi", "bubblewrap or wasi"]);
+    expect(settings({ sandbox: "wasi" })).toEqual(["wasi", "wasi"]);
     expect(settings({ unsafeCode: true })).toEqual(["none", "none"]);
+  });
+
+  it("takes every setting that changes a score, and keeps it", () => {
+    const programs = { maxTokens: 9, numSamples: 4, k: [1, 2], temperature: 0.5, samplingSeed: 7, timeoutMs: 500 };
+    const [humaneval] = namedTasks(["humaneval"], { ...programs, sampleIds: ["HumanEval/3"] });
+    const { samplingSeed: seed, temperature, ...plain } = programs;
+    expect(humaneval!.settings).toMatchObject({
+      ...plain,
+      sampleIds: ["HumanEval/3"],
+      sampling: { temperature, seed, topP: 0.95 },
+    });
+    const [mmlu] = namedTasks(["mmlu"], { subjects: ["anatomy"], numFewshot: 2, form: "chat" });
+    expect(mmlu!.settings).toMatchObject({ subjects: ["anatomy"], numFewshot: 2, form: "chat" });
+    const [gsm8k] = namedTasks(["gsm8k"], { numFewshot: 2, fewshotSeed: 3, form: "chat-multiturn", maxTokens: 5 });
+    expect(gsm8k!.settings).toMatchObject({ numFewshot: 2, fewshotSeed: 3, form: "chat-multiturn", maxTokens: 5 });
+  });
+
+  it("refuses a setting that none of the tasks has, and lets one pass that one of them has", () => {
+    expect(() => namedTasks(["mmlu"], { track: "qwen", numFewshot: 0 })).toThrow(
+      "Expected no numFewshot: mmlu in track qwen has no such setting.",
+    );
+    expect(() => namedTasks(["gsm8k:cot", "mmlu-mini"], { numFewshot: 1 })).toThrow("have no such setting.");
+    expect(shown(["mmlu", "humaneval"], { numFewshot: 1, timeoutMs: 5 })).toEqual(["mmlu/ref", "humaneval/ref"]);
   });
 
   it.each([

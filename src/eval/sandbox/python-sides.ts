@@ -7,11 +7,15 @@
  */
 
 const COMMON = String.raw`
-import collections, collections.abc, decimal, fractions, itertools, json, numbers, os, resource, sys
+import collections, collections.abc, decimal, fractions, itertools, json, numbers, os, sys
+try:
+    import resource
+except ImportError:
+    resource = None
 
 def restrict(limits):
     # A limit that this system does not have is left out; a sandbox is tried for its limits before it is used.
-    for name, value in limits.items():
+    for name, value in limits.items() if resource else ():
         try:
             kind = getattr(resource, name)
             hard = resource.getrlimit(kind)[1]
@@ -82,8 +86,14 @@ def decode(x):
         return iter([decode(item) for item in content])
     return Other()
 
-incoming = open(3, "rb", closefd=False)
-outgoing = open(3, "wb", closefd=False)
+# In WebAssembly the harness's descriptors have names.
+LINE, VERDICTS = ("/line/3", "/line/4") if sys.platform == "wasi" else (3, 4)
+
+def of_harness(descriptor, mode):
+    return open(descriptor, mode, closefd=isinstance(descriptor, str))
+
+incoming = of_harness(LINE, "rb")
+outgoing = of_harness(LINE, "wb")
 
 def send(message, to=outgoing):
     to.write(json.dumps(message).encode() + b"\n")
@@ -103,7 +113,7 @@ def answer(message):
         pass
     send(message)
 
-os.set_inheritable(3, False)
+os.set_inheritable(outgoing.fileno(), False)
 send({"ready": True})
 job = json.loads(incoming.readline())
 restrict(job["limits"])
@@ -128,7 +138,7 @@ else:
 export const CHECKER: string = `${COMMON}
 import builtins, random
 
-verdicts = open(4, "wb", closefd=False)
+verdicts = of_harness(VERDICTS, "wb")
 job = json.loads(sys.stdin.buffer.readline())
 restrict(job["limits"])
 

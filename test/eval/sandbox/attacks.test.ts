@@ -4,10 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Program } from "../../../src/index.js";
+import type { Attack } from "./attack.js";
 import { EXHAUSTION } from "./exhaustion.js";
 import { FORGERY } from "./forgery.js";
 import { sandboxHere } from "./here.js";
 import { REACHING } from "./reaching.js";
+import { WASI_ATTACKS, WASI_ENDINGS } from "./wasi-endings.js";
 
 const ATTACKS = [...EXHAUSTION, ...REACHING, ...FORGERY];
 
@@ -32,20 +34,31 @@ const programOf = (source: string): Program => {
   return { source: filled, entryPoint: "attack", prelude: "", tests };
 };
 
-describe("attacks are contained", () => {
-  it.for(ATTACKS.map((attack) => [attack.name, attack] as const))("%s", async ([, attack], context) => {
-    const { source, verdict, reason, output, limits } = attack;
-    const sandbox = await sandboxHere(context);
-    const before = connections;
-    const result = await sandbox.run(programOf(source), limits);
-    expect(result).toMatchObject({ verdict, ...(reason && { reason }), ...(output && { output }) });
-    expect(result.output.length).toBeLessThanOrEqual(8192);
-    expect(result.durationMs).toBeLessThan(10_000);
-    expect(readdirSync(folder)).toEqual(["secret"]);
-    expect(connections).toBe(before);
-    expect(await until(() => namedProcesses("moescope-bomb") === 0, 5000)).toBe(true);
-  });
+const LISTS: Readonly<Record<string, readonly Attack[]>> = {
+  bubblewrap: ATTACKS,
+  wasi: [...ATTACKS.map((attack) => ({ ...attack, ...WASI_ENDINGS[attack.name] })), ...WASI_ATTACKS],
+};
 
+describe.each(["bubblewrap", "wasi"] as const)("attacks are contained in %s", (name) => {
+  it.for(LISTS[name]!.map((attack) => [attack.name, attack] as const))(
+    "%s",
+    { timeout: 90_000 },
+    async ([, attack], context) => {
+      const { source, verdict, reason, output, limits } = attack;
+      const sandbox = await sandboxHere(context, name);
+      const before = connections;
+      const result = await sandbox.run(programOf(source), limits);
+      expect(result).toMatchObject({ verdict, ...(reason && { reason }), ...(output !== undefined && { output }) });
+      expect(result.output.length).toBeLessThanOrEqual(8192);
+      expect(result.durationMs).toBeLessThan(limits?.timeoutMs === undefined ? 10_000 : limits.timeoutMs + 5000);
+      expect(readdirSync(folder)).toEqual(["secret"]);
+      expect(connections).toBe(before);
+      expect(await until(() => namedProcesses("moescope-bomb") === 0, 5000)).toBe(true);
+    },
+  );
+});
+
+describe("programs in bubblewrap", () => {
   it("background processes end with their program", async (context) => {
     const sandbox = await sandboxHere(context);
     // A daemon: its own session, no parent, no descriptors, and a name by which it can be seen from outside.

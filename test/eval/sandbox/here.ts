@@ -1,13 +1,14 @@
 import type { TestContext } from "vitest";
 import { openSandbox, type Program, type ProgramVerdict, type Sandbox } from "../../../src/index.js";
 
-const ours = openSandbox("bubblewrap");
+const sandboxes = { bubblewrap: openSandbox("bubblewrap"), wasi: openSandbox("wasi") };
 
-/** The sandbox of this machine, tried once; where there is none, the test is skipped and says why. */
-export async function sandboxHere(context: TestContext): Promise<Sandbox> {
-  const status = await ours.status();
+/** A sandbox of this machine, tried once; where there is none, the test is skipped and says why. */
+export async function sandboxHere(context: TestContext, name: keyof typeof sandboxes = "bubblewrap"): Promise<Sandbox> {
+  const sandbox = sandboxes[name];
+  const status = await sandbox.status();
   if (!status.available) context.skip(status.reason);
-  return ours;
+  return sandbox;
 }
 
 /** Remembers the programs that a sandbox is given. */

@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
+import { FirstSandbox } from "../../../src/eval/sandbox/first-sandbox.js";
 import { PooledSandbox } from "../../../src/eval/sandbox/pooled-sandbox.js";
 import {
   AbortError,
@@ -9,7 +10,9 @@ import {
   PROGRAM_LIMITS,
   type Program,
   SANDBOX_NAMES,
+  type Sandbox,
   type SandboxName,
+  type SandboxStatus,
 } from "../../../src/index.js";
 import { sandboxHere } from "./here.js";
 
@@ -53,6 +56,19 @@ describe("a program's values", () => {
   ])("arrive as they are: %s", async ([, tests], context) => {
     const sandbox = await sandboxHere(context);
     expect(await sandbox.run(identity(tests!))).toMatchObject({ verdict: "passed" });
+  });
+
+  it("arrive as they are in WebAssembly too", async (context) => {
+    const sandbox = await sandboxHere(context, "wasi");
+    const tests =
+      "assert f([1, (2.5, {'é漢': {2**70, None}}), b'\\x00', range(3)]) == [1, (2.5, {'é漢': {2**70, None}}), b'\\x00', range(3)]";
+    const twice = [
+      identity(tests),
+      identity("import random, hashlib\nf(random.random())", "def f(x): print(hash('a'), x)"),
+    ];
+    const [first, second, third] = await Promise.all([...twice, twice[1]!].map((program) => sandbox.run(program)));
+    expect(first).toMatchObject({ verdict: "passed", reason: "" });
+    expect([second!.verdict, second!.output]).toEqual(["passed", third!.output]);
   });
 
   it.for([
@@ -145,9 +161,9 @@ describe("a run", () => {
       "Expected a whole number, at least 1 for timeoutMs",
     );
     await expect(sandbox.run(endless, { memoryBytes: NaN })).rejects.toThrow("for memoryBytes");
-    expect(() => openSandbox("docker" as SandboxName)).toThrow(/^Expected one of bubblewrap, none for sandbox/);
+    expect(() => openSandbox("docker" as SandboxName)).toThrow(/^Expected one of bubblewrap, wasi, none for sandbox/);
     expect(() => openSandbox("none", { concurrency: 0 })).toThrow("for concurrency");
-    expect([SANDBOX_NAMES, PROGRAM_LIMITS.timeoutMs]).toEqual([["bubblewrap", "none"], 3000]);
+    expect([SANDBOX_NAMES, PROGRAM_LIMITS.timeoutMs]).toEqual([["bubblewrap", "wasi", "none"], 3000]);
   });
 });
 
@@ -202,6 +218,32 @@ describe("where bubblewrap does not work", () => {
   it("programs are not run, and the reason is said: there is no Python", async () => {
     const result = await openSandbox("none", { python: "/nowhere/python3" }).run(program);
     expect(result).toMatchObject({ verdict: "not-run", reason: "Python is not to be had (/nowhere/python3)" });
+  });
+});
+
+describe("without a name", () => {
+  const backend = (name: string, status: SandboxStatus): Sandbox => ({
+    name,
+    status: async () => status,
+    run: async () => ({ verdict: "passed", reason: name, output: "", durationMs: 0 }),
+  });
+  const missing = (name: string) => backend(name, { available: false, reason: `no ${name}` });
+  const there = (name: string) => backend(name, { available: true, description: name });
+
+  it("the first sandbox that works runs programs, and says which it is", async () => {
+    const first = new FirstSandbox([missing("a"), there("b"), there("c")]);
+    expect([first.name, await first.status()]).toEqual(["a or b or c", { available: true, description: "b" }]);
+    expect((await first.run(identity("f(1)"))).reason).toBe("b");
+  });
+
+  it("none runs them where none works, and all reasons are said", async () => {
+    const none = new FirstSandbox([missing("a"), missing("b")]);
+    expect(await none.status()).toEqual({ available: false, reason: "no a; no b" });
+    expect(await none.run(identity("f(1)"))).toMatchObject({ verdict: "not-run", reason: "no a; no b" });
+  });
+
+  it("it is bubblewrap or WebAssembly, never no isolation", () => {
+    expect(openSandbox().name).toBe("bubblewrap or wasi");
   });
 });
 
