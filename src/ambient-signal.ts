@@ -4,23 +4,31 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 
-/** Registered, so that a second copy of this package in the process (another folder, or reloaded modules) finds the same one. */
+/** Registered, so that a second copy of this package in the process (another folder, or reloaded modules) finds the same ones. */
 const STORE = Symbol.for("moescope.ambient-signal");
+const SOURCE = Symbol.for("moescope.ambient-signal-source");
 
-function store(): AsyncLocalStorage<AbortSignal> {
-  const registry = globalThis as { [STORE]?: AsyncLocalStorage<AbortSignal> };
-  registry[STORE] ??= new AsyncLocalStorage<AbortSignal>();
-  return registry[STORE];
+interface Registry {
+  [STORE]?: AsyncLocalStorage<AbortSignal>;
+  [SOURCE]?: () => AbortSignal | undefined;
 }
 
 /** Runs `work`, and all that it starts, under `signal`. */
 export function runWithSignal<T>(signal: AbortSignal, work: () => T): T {
-  return store().run(signal, work);
+  const registry = globalThis as Registry;
+  registry[STORE] ??= new AsyncLocalStorage<AbortSignal>();
+  return registry[STORE].run(signal, work);
 }
 
-/** The signal that the current code runs under; undefined outside `runWithSignal`. */
+/** The signal that the current code runs under; undefined outside `runWithSignal` and outside a cell. */
 export function ambientSignal(): AbortSignal | undefined {
-  return store().getStore();
+  const registry = globalThis as Registry;
+  return registry[STORE]?.getStore() ?? registry[SOURCE]?.();
+}
+
+/** Lets a program that follows its work by other means than `runWithSignal` say what signal the current code runs under. */
+export function setAmbientSource(source: () => AbortSignal | undefined): void {
+  (globalThis as Registry)[SOURCE] = source;
 }
 
 /** A caller's own signal together with the ambient one: it fires when either does. Undefined where there is neither. */

@@ -1,0 +1,10 @@
+/** How a kernel is started: the same command in the kernelspec, in `moescope notebook run` and in tests. */
+import { join } from "node:path";
+import { packageRoot } from "../native/addon.js";
+
+/** Program and arguments; the last one stands for the connection file. */
+export function kernelCommand(connectionFile: string): string[] {
+  const main = join(packageRoot(), "dist", "src", "notebook", "kernel-main.js");
+  // Cells are CommonJS and packages ES modules: Node's warning about that would stand in the first cell of every notebook.
+  return [process.execPath, "--disable-warning=ExperimentalWarning", main, connectionFile];
+}
