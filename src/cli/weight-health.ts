@@ -1,7 +1,7 @@
 /** Reads every weight of a checkpoint once, in bounded pieces, and looks for numbers that no healthy model has. */
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import { withFile } from "../checkpoint/file-source.js";
-import { throwIfAborted } from "../model/engine.js";
+import { throwIfAborted } from "../model/native-error.js";
 import { loadAddon } from "../native/addon.js";
 import type { PlanTensor } from "../native/binding.js";
 

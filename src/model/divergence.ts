@@ -1,10 +1,10 @@
 /** How far two models of one vocabulary are apart on a text: a quantised file and its original, a model and its ablation. */
 import { InvalidArgumentError } from "../errors.js";
-import type { StepSegment } from "../native/binding.js";
-import { throwIfAborted } from "./engine.js";
+import type { HeadSpec } from "../native/binding.js";
 import type { Model } from "./model.js";
 import { type RollingOptions, type RollingResult, textSizes, windowsOf } from "./rolling.js";
-import { SEGMENT } from "./step-traces.js";
+import type { Sequence } from "./scheduler/sequence.js";
+import { SEGMENT } from "./segments.js";
 
 /** Over the predicted tokens of a text; A is the model that was asked about, B the other. */
 export interface Divergence {
@@ -75,7 +75,7 @@ function requireOneVocabulary(a: Model, b: Model, aIds: Int32Array, bIds: Int32A
 }
 
 /** Runs both models over a window in pieces; only the rows that predict a token of the continuation count. */
-async function addWindow(
+function addWindow(
   a: Model,
   b: Model,
   contextIds: Int32Array,
@@ -83,40 +83,33 @@ async function addWindow(
   totals: Totals,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const inputIds = Int32Array.from([...contextIds, ...continuationIds.slice(0, -1)]);
+  const inputIds = Int32Array.from([...contextIds, ...continuationIds.subarray(0, -1)]);
   const firstRow = contextIds.length - 1;
-  const sequences = [
-    await a.parts.engine.createSequence(a.rules),
-    await b.parts.engine.createSequence(b.rules),
-  ] as const;
-  const comparesRoutes = sameShape(a, b);
-  try {
-    for (let start = 0; start < inputIds.length; ) {
-      throwIfAborted(signal);
-      const isContext = start < firstRow;
-      const end = isContext ? firstRow : Math.min(start + PIECE_ROWS, inputIds.length);
-      const run = (model: Model, sequence: number) => {
-        const head: StepSegment["head"] = isContext ? { kind: "none" } : { kind: "logits", rows: "all" };
-        const tokenIds = inputIds.slice(start, end);
-        const segment = { sequence, tokenIds, origin: 0 as const, segment: SEGMENT.question, head };
-        const capture = comparesRoutes && !isContext ? "topk" : "counts";
-        return model.parts.engine.step({ segments: [segment], capture }, { signal });
-      };
-      const resultA = await run(a, sequences[0]);
-      const resultB = await run(b, sequences[1]);
-      if (!isContext) {
-        const targets = continuationIds.subarray(start - firstRow, end - firstRow);
-        addRows(resultA.logits, resultB.logits, targets, totals);
-        if (resultA.trace && resultB.trace) {
-          addRoutes(resultA.trace.topkExperts, resultB.trace.topkExperts, resultA.trace.topK, totals);
-        }
+  const level = sameShape(a, b) ? "topk" : "counts";
+  const open = <T>(model: Model, use: (sequence: Sequence) => Promise<T>) =>
+    model.parts.engine.run(signal, (call) =>
+      use(call.open(model.kindAt(level), { maxLength: inputIds.length, keep: 0 })),
+    );
+  return open(a, (sequenceA) =>
+    open(b, async (sequenceB) => {
+      for (let start = 0; start < inputIds.length; ) {
+        const isContext = start < firstRow;
+        const end = isContext ? firstRow : Math.min(start + PIECE_ROWS, inputIds.length);
+        const head: HeadSpec = isContext ? { kind: "none" } : { kind: "logits", rows: "all" };
+        const append = { tokenIds: inputIds.slice(start, end), origin: 0, segment: SEGMENT.question, head } as const;
+        const [{ logits: logitsA }, { logits: logitsB }] = await Promise.all([
+          sequenceA.append(append),
+          sequenceB.append(append),
+        ]);
+        if (!isContext) addRows(logitsA, logitsB, continuationIds.subarray(start - firstRow, end - firstRow), totals);
+        start = end;
       }
-      start = end;
-    }
-  } finally {
-    await a.parts.engine.releaseSequences([sequences[0]]);
-    await b.parts.engine.releaseSequences([sequences[1]]);
-  }
+      const [routesA, routesB] = [sequenceA.trace?.slice(firstRow), sequenceB.trace?.slice(firstRow)];
+      if (routesA && routesB) {
+        addRoutes(routesA.columns.topkExperts, routesB.columns.topkExperts, routesA.topK, totals);
+      }
+    }),
+  );
 }
 
 /** Whether routes can be compared slot by slot. */

@@ -1,18 +1,17 @@
 /**
- * Generation of many texts at once by continuous batching: each step holds the next token of every text that is under way and the
- * prompts of those that join. What a text becomes does not depend on its company.
+ * Generation of texts, each on its own: reads its prompt, then every token that was drawn. The scheduler batches what all texts of all
+ * calls ask for; what a text becomes does not depend on its company.
  */
 import { MoescopeError } from "../errors.js";
-import type { CaptureLevel, RouteRule, StepSegment } from "../native/binding.js";
-import type { TraceMetadata } from "../router/schema.js";
-import { RouterTrace } from "../router/trace.js";
+import type { RouterTrace } from "../router/trace.js";
 import { StreamDecoder } from "../tokenizer/stream-decoder.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import type { Engine } from "./engine.js";
-import { throwIfAborted } from "./engine.js";
-import type { PrefixKind } from "./prefix-cache.js";
 import { type SamplingParameters, toSampleSpec } from "./sampling.js";
-import { SEGMENT, tracesOf } from "./step-traces.js";
+import type { Call } from "./scheduler/call.js";
+import type { SequenceKind } from "./scheduler/sequence.js";
+import type { Append } from "./scheduler/work.js";
+import { SEGMENT } from "./segments.js";
 import { StopText } from "./stop-text.js";
 
 export type FinishReason = "eos" | "stop" | "length";
@@ -57,10 +56,7 @@ export interface GenerationContext {
   /** As in SampleSpec. */
   allowedTokens?: Uint32Array;
   maxContext: number;
-  rules: readonly RouteRule[];
-  rulesKey: string;
-  level: CaptureLevel;
-  traceMetadata: TraceMetadata;
+  kind: SequenceKind;
 }
 
 export interface GenerationCallbacks {
@@ -70,14 +66,10 @@ export interface GenerationCallbacks {
   onText?: (job: number, sample: number, text: GeneratedText) => void;
 }
 
-/** Texts that are under way at once. */
-const MAX_ACTIVE = 16;
-
 /** One text under way. */
 class Draft {
   readonly tokens: number[] = [];
   readonly logprobs: number[] = [];
-  readonly traces: RouterTrace[] = [];
   readonly stopText: StopText;
   readonly decoder: StreamDecoder;
   readonly startedAt: number = performance.now();
@@ -85,41 +77,25 @@ class Draft {
   finishReason: FinishReason | undefined;
 
   constructor(
-    readonly jobIndex: number,
-    readonly sample: number,
     readonly job: GenerationJob,
-    readonly sequence: number,
-    /** Prompt tokens that the sequence holds already. */
-    public held: number,
+    readonly sample: number,
     tokenizer: Tokenizer,
   ) {
     this.stopText = new StopText(job.stop);
     this.decoder = new StreamDecoder(tokenizer, { stripLeadingSpace: false });
   }
 
-  /** Position of the first token that the next step appends. */
-  get nextPosition(): number {
-    return this.tokens.length === 0 ? this.held : this.job.promptIds.length + this.tokens.length - 1;
-  }
-
-  /** What the next step appends. */
-  segment({ allowedTokens }: GenerationContext): StepSegment {
+  /** What is read next: the prompt, then each token that was drawn. */
+  next({ allowedTokens }: GenerationContext): Append {
     const { promptIds, sampling } = this.job;
     const isPrompt = this.tokens.length === 0;
-    const tokenIds = isPrompt ? promptIds.subarray(this.held) : Int32Array.of(this.tokens.at(-1)!);
     const tokensSoFar = () => Int32Array.from([...promptIds, ...this.tokens]);
+    const spec = toSampleSpec(sampling, tokensSoFar, promptIds.length, this.sample);
     return {
-      sequence: this.sequence,
-      tokenIds,
+      tokenIds: isPrompt ? promptIds : Int32Array.of(this.tokens.at(-1)!),
       origin: isPrompt ? 0 : 1,
       segment: isPrompt ? SEGMENT.question : SEGMENT.generated,
-      head: {
-        kind: "sample",
-        spec: {
-          ...toSampleSpec(sampling, tokensSoFar, promptIds.length, this.sample),
-          ...(allowedTokens && { allowedTokens }),
-        },
-      },
+      head: { kind: "sample", spec: { ...spec, ...(allowedTokens && { allowedTokens }) } },
     };
   }
 
@@ -138,55 +114,60 @@ class Draft {
     return this.stopText.take(this.finishReason !== undefined);
   }
 
-  finish(): GeneratedText {
+  finish(trace: RouterTrace | undefined): GeneratedText {
     const now = performance.now();
     return {
       text: this.stopText.text,
       tokenIds: Int32Array.from(this.tokens),
       logprobs: Float32Array.from(this.logprobs),
       finishReason: this.finishReason!,
-      trace: this.traces.length === 0 ? undefined : RouterTrace.concat(this.traces),
+      trace,
       timing: { promptMs: this.promptDoneAt - this.startedAt, generateMs: now - this.promptDoneAt },
     };
   }
 }
 
 /** Generates all jobs; result [job][sample]. Rejects on abort, after the texts that had finished were given to `onText`. */
-export async function generateTexts(
+export function generateTexts(
   jobs: readonly GenerationJob[],
   context: GenerationContext,
   callbacks: GenerationCallbacks = {},
 ): Promise<GeneratedText[][]> {
-  for (const job of jobs) checkJob(job, context.maxContext);
-  const results: GeneratedText[][] = jobs.map((job) => new Array<GeneratedText>(job.numSamples));
-  const waiting = jobs.flatMap((job, index) =>
-    Array.from({ length: job.numSamples }, (_, sample) => ({ job, index, sample })),
-  );
-  const active = new Set<Draft>();
+  return context.engine.run(callbacks.signal, async (call) => {
+    for (const job of jobs) checkJob(job, context.maxContext);
+    const textsOf = (job: GenerationJob, index: number) =>
+      Promise.all(
+        Array.from({ length: job.numSamples }, async (_, sample) => {
+          const onToken = (token: Omit<GeneratedToken, "job" | "sample">) =>
+            callbacks.onToken?.({ job: index, sample, ...token });
+          const text = await generateText(call, new Draft(job, sample, context.tokenizer), context, onToken);
+          callbacks.onText?.(index, sample, text);
+          return text;
+        }),
+      );
+    return await Promise.all(jobs.map(textsOf));
+  });
+}
+
+async function generateText(
+  call: Call,
+  draft: Draft,
+  context: GenerationContext,
+  onToken: (token: Omit<GeneratedToken, "job" | "sample">) => void,
+): Promise<GeneratedText> {
+  const { promptIds, maxTokens } = draft.job;
+  const maxLength = Math.min(promptIds.length + maxTokens - 1, context.maxContext);
+  const sequence = call.open(context.kind, { maxLength });
   try {
-    while (waiting.length > 0 || active.size > 0) {
-      throwIfAborted(callbacks.signal);
-      while (active.size < MAX_ACTIVE && waiting.length > 0) {
-        // Samples of one prompt wait for the first to have computed it.
-        const next = waiting[0]!;
-        const first = [...active].find((draft) => draft.jobIndex === next.index);
-        if (first !== undefined && first.tokens.length === 0) break;
-        waiting.shift();
-        active.add(await startDraft(next.index, next.sample, next.job, context));
-      }
-      await advance([...active], context, callbacks);
-      for (const draft of active) {
-        if (draft.finishReason === undefined) continue;
-        active.delete(draft);
-        const text = draft.finish();
-        results[draft.jobIndex]![draft.sample] = text;
-        callbacks.onText?.(draft.jobIndex, draft.sample, text);
-        await context.engine.releaseSequences([draft.sequence]);
-      }
+    while (draft.finishReason === undefined) {
+      const { sampledIds, logprobs } = await sequence.append(draft.next(context));
+      const [tokenId, logprob] = [sampledIds[0]!, logprobs[0]!];
+      const text = draft.accept(tokenId, logprob, context);
+      onToken({ tokenId, logprob, text });
     }
-    return results;
+    return draft.finish(sequence.trace);
   } finally {
-    await context.engine.releaseSequences([...active].map((draft) => draft.sequence));
+    sequence.close();
   }
 }
 
@@ -199,45 +180,5 @@ function checkJob(job: GenerationJob, maxContext: number): void {
       "CONTEXT_TOO_LONG",
       `The prompt has ${length} tokens, the model's context holds ${maxContext}: shorten it, or load with a larger maxContext.`,
     );
-  }
-}
-
-async function startDraft(
-  index: number,
-  sample: number,
-  job: GenerationJob,
-  context: GenerationContext,
-): Promise<Draft> {
-  const { engine, rules, tokenizer } = context;
-  // The last token is always computed: its row predicts the first new one.
-  const hit = await engine.prefixes.lookup(job.promptIds, prefixKind(context), job.promptIds.length - 1);
-  const sequence = hit?.sequence ?? (await engine.createSequence(rules));
-  const draft = new Draft(index, sample, job, sequence, hit?.length ?? 0, tokenizer);
-  if (hit?.trace !== undefined) draft.traces.push(hit.trace.attributedTo({}));
-  return draft;
-}
-
-function prefixKind({ rules, rulesKey, level }: GenerationContext): PrefixKind {
-  return { rules, rulesKey, level };
-}
-
-/** One step for all drafts. */
-async function advance(drafts: Draft[], context: GenerationContext, callbacks: GenerationCallbacks): Promise<void> {
-  const { engine, level, traceMetadata } = context;
-  const segments = drafts.map((draft) => draft.segment(context));
-  const result = await engine.step({ segments, capture: level }, { signal: callbacks.signal });
-  const firstPositions = drafts.map((draft) => draft.nextPosition);
-  const traces = tracesOf(result, segments, firstPositions, traceMetadata, level);
-  for (const [i, trace] of traces.entries()) drafts[i]!.traces.push(trace);
-  for (const [i, draft] of drafts.entries()) {
-    const isFirst = draft.tokens.length === 0;
-    const tokenId = result.sampledIds[i]!;
-    const logprob = result.logprobs[i]!;
-    const text = draft.accept(tokenId, logprob, context);
-    callbacks.onToken?.({ job: draft.jobIndex, sample: draft.sample, tokenId, logprob, text });
-    if (!isFirst) continue;
-    const { promptIds } = draft.job;
-    const trace = draft.traces.length === 0 ? undefined : RouterTrace.concat(draft.traces);
-    await engine.prefixes.store(draft.sequence, promptIds, prefixKind(context), trace);
   }
 }

@@ -158,10 +158,7 @@ export function generationContext(model: Model, level: CaptureLevel): Generation
     eosTokenIds: new Set([...model.config.eosTokenIds, ...model.tokenizer.eosTokenIds]),
     allowedTokens: model.parts.allowedTokens,
     maxContext: model.config.maxContext,
-    rules: model.rules,
-    rulesKey: model.rulesKey,
-    level,
-    traceMetadata: model.traceMetadata,
+    kind: model.kindAt(level),
   };
 }
 

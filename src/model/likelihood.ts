@@ -42,14 +42,15 @@ export async function loglikelihood(
   const pairs: ScoredPair[] = [];
   for (const [index, request] of requests.entries())
     pairs.push(await pairOf(model, request, index, options.truncate ?? false));
-  for (const { inputIds } of pairs) model.checkReplay(inputIds);
+  for (const pair of pairs) model.checkReplay(inputIdsOf(pair));
   const { trace: level = "counts", signal, onProgress } = options;
-  const { rules, rulesKey, traceMetadata } = model;
+  const { rules } = model;
   const { engine } = model.parts;
-  const scores = await scorePairs(pairs, { engine, rules, rulesKey, level, traceMetadata, signal, onProgress });
+  const scores = await scorePairs(pairs, { engine, kind: model.kindAt(level), signal, onProgress });
   return scores.map(({ tokenLogprobs, isGreedy, trace }, index) => {
-    const { inputIds, continuationIds } = pairs[index]!;
-    if (trace !== undefined) checkTrace(trace, { numTokens: inputIds.length, rules });
+    const { contextIds, continuationIds } = pairs[index]!;
+    const numTokens = contextIds.length + continuationIds.length - 1;
+    if (trace !== undefined) checkTrace(trace, { numTokens, rules });
     const logprob = tokenLogprobs.reduce((sum, value) => sum + value, 0);
     if (Number.isNaN(logprob))
       throw new MoescopeError("INTERNAL", `The log-likelihood of request ${index} was not computed.`);
@@ -70,8 +71,12 @@ async function pairOf(model: Model, request: LikelihoodRequest, index: number, t
     }
     pair = truncatePair(pair, maxContext);
   }
-  const inputIds = Int32Array.from([...pair.contextIds, ...pair.continuationIds.slice(0, -1)]);
-  return { inputIds, continuationIds: Int32Array.from(pair.continuationIds) };
+  return { contextIds: Int32Array.from(pair.contextIds), continuationIds: Int32Array.from(pair.continuationIds) };
+}
+
+/** What the model reads: the last token is only predicted. */
+function inputIdsOf({ contextIds, continuationIds }: ScoredPair): Int32Array {
+  return Int32Array.from([...contextIds, ...continuationIds.subarray(0, -1)]);
 }
 
 function idsOf(

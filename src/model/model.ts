@@ -2,7 +2,7 @@
 import { withAmbientSignal } from "../ambient-signal.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import type { ModelConfig } from "../checkpoint/model-config.js";
-import { planConfigOf } from "../checkpoint/model-config.js";
+import { kvCacheBytesPerToken, planConfigOf } from "../checkpoint/model-config.js";
 import type { RopeScalingOverride } from "../checkpoint/rope-scaling.js";
 import { invalidArgument, MoescopeError } from "../errors.js";
 import type { OllamaDefaults } from "../hub/ollama-params.js";
@@ -10,8 +10,8 @@ import { resolveWithDefaults } from "../hub/resolve.js";
 import { loadAddon } from "../native/addon.js";
 import type { CaptureLevel, Precision, RouteRule } from "../native/binding.js";
 import { ExpertLoad } from "../router/expert-load.js";
-import { checkInterventions } from "../router/intervention-check.js";
-import { canonicalJson, hashInterventions } from "../router/intervention-keys.js";
+import { checkInterventions, type LayeredIntervention } from "../router/intervention-check.js";
+import { canonicalJson, hashInterventions, layerCacheKeys } from "../router/intervention-keys.js";
 import { type Intervention, parseInterventions } from "../router/interventions.js";
 import { checkTrace } from "../router/invariants.js";
 import { assertRouteFits } from "../router/route.js";
@@ -22,14 +22,17 @@ import type { RouterTrace } from "../router/trace.js";
 import { type ChatMessage, type ChatTemplate, missingChatTemplate } from "../tokenizer/chat-template.js";
 import { loadModelText } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
-import { Engine, fromNativeError, throwIfAborted } from "./engine.js";
+import { Engine } from "./engine.js";
 import { type GenerateOptions, type Generation, generate, type StreamChunk, stream } from "./generation.js";
 import { languageModelOf, type ModelAsLanguageModel } from "./language-model.js";
 import { type LikelihoodOptions, type LikelihoodRequest, type LikelihoodResult, loglikelihood } from "./likelihood.js";
+import { fromNativeError, throwIfAborted } from "./native-error.js";
 import { loglikelihoodRolling, type RollingOptions, type RollingResult } from "./rolling.js";
 import { tokensWithText } from "./sampling.js";
+import type { PrefixKind } from "./scheduler/prefix-tree.js";
+import type { SequenceKind } from "./scheduler/sequence.js";
+import { SEGMENT } from "./segments.js";
 import { StepProfile } from "./step-profile.js";
-import { SEGMENT, tracesOf } from "./step-traces.js";
 
 export interface LoadOptions {
   /** Where to compute; "auto" takes the best device that is there. This build has the CPU. */
@@ -97,15 +100,14 @@ export class Model {
   readonly interventions: readonly Intervention[];
   /** @internal */
   readonly rules: readonly RouteRule[];
-  /** @internal Identity of the interventions in cache keys. */
-  readonly rulesKey: string;
+  readonly #keys: Pick<PrefixKind, "cacheKey" | "routesKey">;
 
   /** Use `Model.load`. */
   private constructor(parts: ModelParts, interventions: readonly Intervention[]) {
     this.parts = parts;
     this.interventions = interventions;
     this.rules = compileRules(interventions, parts.shape);
-    this.rulesKey = hashInterventions(checkInterventions(interventions, parts.shape)) ?? `unnamed ${Math.random()}`;
+    this.#keys = keysOf(checkInterventions(interventions, parts.shape), parts.shape);
   }
 
   /**
@@ -130,7 +132,12 @@ export class Model {
     onProgress?.("mapping");
     try {
       const native = await addon.loadModel(checkpoint.plan, { threads, precision }, null);
-      const engine = new Engine(native, native.createSession({ cacheType, chunkRows: CHUNK_ROWS }));
+      const engine = new Engine(native, native.createSession({ cacheType, chunkRows: CHUNK_ROWS }), {
+        bytesPerPosition: kvCacheBytesPerToken(checkpoint.config, cacheType),
+        kvCacheBytes: 2 ** 30,
+        vocabSize,
+        stepRows: CHUNK_ROWS,
+      });
       const shape = routerShapeOf(planConfigOf(checkpoint.config));
       const device = `cpu ${addon.instructionSet(precision)}`;
       onProgress?.("ready");
@@ -180,22 +187,20 @@ export class Model {
     const { logits = "last", trace: level = "counts", signal, onProgress } = options;
     const { engine } = this.parts;
     const tokenIds = Int32Array.from(ids);
-    if (tokenIds.length === 0) throw invalidArgument("ids", "at least one token", tokenIds);
+    const numTokens = tokenIds.length;
+    if (numTokens === 0) throw invalidArgument("ids", "at least one token", tokenIds);
     this.checkReplay(tokenIds);
-    const sequence = await engine.createSequence(this.rules);
-    try {
-      const head = logits === "none" ? { kind: "none" as const } : { kind: "logits" as const, rows: logits };
-      const segment = { sequence, tokenIds, origin: 0 as const, segment: SEGMENT.question, head };
-      const result = await engine.step(
-        { segments: [segment], capture: level },
-        { signal, onProgress: onProgress && ((rows) => onProgress(rows, tokenIds.length)) },
-      );
-      const [trace] = tracesOf(result, [segment], [0], this.traceMetadata, level);
-      if (trace !== undefined) checkTrace(trace, { numTokens: tokenIds.length, rules: this.rules });
+    const head = logits === "none" ? { kind: "none" as const } : { kind: "logits" as const, rows: logits };
+    const onRows = onProgress && ((rows: number) => onProgress(rows, numTokens));
+    // Every row runs: whoever looks into a pass wants to see all of it.
+    const kind = { ...this.kindAt(level), cacheKey: undefined };
+    return engine.run(signal, async (call) => {
+      const sequence = call.open(kind, { maxLength: numTokens });
+      const result = await sequence.append({ tokenIds, origin: 0, segment: SEGMENT.question, head, onRows });
+      const { trace } = sequence;
+      if (trace !== undefined) checkTrace(trace, { numTokens, rules: this.rules });
       return { logits: result.logits, trace };
-    } finally {
-      await engine.releaseSequences([sequence]);
-    }
+    });
   }
 
   /** Continues a text, or token ids. Special-token text in a string is read as text. */
@@ -249,6 +254,11 @@ export class Model {
     }
   }
 
+  /** @internal What this model's sequences depend on, and what is recorded of them. */
+  kindAt(level: CaptureLevel): SequenceKind {
+    return { ...this.#keys, level, rules: this.rules, traceMetadata: this.traceMetadata };
+  }
+
   /** @internal Refuses tokens that a replayed route was not recorded over, naming the first position. */
   checkReplay(tokenIds: Int32Array): void {
     for (const intervention of this.interventions) {
@@ -270,9 +280,18 @@ export class Model {
 
   /** Unmaps the weights; variants made by `with` go with it. Waits for what is running. */
   async dispose(): Promise<void> {
-    await this.parts.engine.prefixes.clear().catch(() => {});
     await this.parts.engine.dispose();
   }
+}
+
+/** What acts before the last keys and values are made, and what acts at all; nothing is shared where an effect has no name. */
+function keysOf(
+  interventions: readonly LayeredIntervention[],
+  shape: RouterShape,
+): Pick<PrefixKind, "cacheKey" | "routesKey"> {
+  const routesKey = hashInterventions(interventions);
+  if (routesKey === undefined) return { cacheKey: undefined, routesKey: "" };
+  return { cacheKey: layerCacheKeys(interventions, shape).at(-1), routesKey };
 }
 
 /** The storage type that most weights have. */

@@ -50,9 +50,7 @@ describe("cancelling", () => {
   it("leaves no sequence behind, whether work ended, failed or was cancelled", async () => {
     const fresh = await Model.load(folder);
     const { engine } = fresh.parts;
-    const short = Array.from({ length: 10 }, (_, i) => i); // too short for the prefix cache
-    await fresh.generate(short, { maxTokens: 2 });
-    const before = await engine.kvCacheBytes();
+    const short = Array.from({ length: 10 }, (_, i) => i);
     await fresh.generate(short, { maxTokens: 90, n: 20, temperature: 1 });
     for await (const _ of fresh.stream(short, { maxTokens: 900, n: 3 })) break;
     await fresh.forward(short);
@@ -62,7 +60,10 @@ describe("cancelling", () => {
       fresh.loglikelihood([...requests, { contextIds: [...short, 4], continuationIds: [99_999] }]),
     ).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     await expect(fresh.forward([99_999])).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
-    expect(await engine.kvCacheBytes()).toBe(before);
+    const { active, waiting, reservedBytes } = await engine.usage();
+    expect({ active, waiting, reservedBytes }).toEqual({ active: 0, waiting: 0, reservedBytes: 0 });
+    await engine.clearPrefixes();
+    expect((await engine.usage()).kvCacheBytes).toBe(0);
     await fresh.dispose();
   });
 

@@ -90,7 +90,7 @@ describe("generation", () => {
 
   it("ends texts at the tokens of the config's files and of the tokenizer's", () => {
     const tokenizer = { eosTokenIds: [7, 9] } as unknown as Model["tokenizer"];
-    const stub = { config: { eosTokenIds: [7, 8] }, tokenizer, parts: {} } as unknown as Model;
+    const stub = { config: { eosTokenIds: [7, 8] }, tokenizer, parts: {}, kindAt: () => ({}) } as unknown as Model;
     expect(generationContext(stub, "counts").eosTokenIds).toEqual(new Set([7, 8, 9]));
   });
 

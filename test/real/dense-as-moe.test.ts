@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { openCheckpoint } from "../../src/checkpoint/checkpoint.js";
-import { Engine } from "../../src/model/engine.js";
 import { loadAddon } from "../../src/native/addon.js";
 import { ints, readSafetensors } from "../golden/safetensors.js";
 import { sharedPath } from "../golden/shared.js";
@@ -41,15 +40,14 @@ describeWithRealWeights("a dense checkpoint as a mixture of experts", ["golden/r
     const addon = loadAddon();
     const { plan } = await openCheckpoint(model);
     const native = await addon.loadModel(plan, { threads: addon.availableCores(), precision: "ref" }, null);
-    const engine = new Engine(native, native.createSession({ cacheType: "f32", chunkRows: 96 }));
-    const sequence = await engine.createSequence([]);
+    const session = native.createSession({ cacheType: "f32", chunkRows: 96 });
+    const sequence = session.createSequence([]);
     const head = { kind: "logits" as const, rows: "all" as const };
-    const { logits } = await engine.step({
-      segments: [{ sequence, tokenIds, origin: 0, segment: 0, head }],
-      capture: "counts",
-    });
-    const counts = await engine.expertCounts();
-    await engine.dispose();
+    const segments = [{ sequence, tokenIds, origin: 0 as const, segment: 0, head }];
+    const { logits } = await session.step({ segments, capture: "counts" }, null, null);
+    const counts = session.expertCounts();
+    session.dispose();
+    native.dispose();
     return { logits, counts };
   }
 });
