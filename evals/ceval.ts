@@ -38,7 +38,7 @@ import {
  * read from the answer, the mean over subjects. Where it finds no letter it guesses; how often is a metric of its own.
  */
 export interface CevalOptions extends Selection {
-  /** The folder that holds `ceval/ceval-exam.zip`, or that archive unpacked to `ceval/`; default `MOESCOPE_DATA`. */
+  /** The folder that holds `ceval/ceval-exam.zip`, or that archive unpacked to `ceval/`; default `MOESCOPE_DATA`, or what `moescope data get` brought. */
   dataDir?: string;
   track?: Track;
   /** `val` (default) has answers; `test` mostly has none: it leaves a submission file, and a score where the file has answers. */
@@ -234,11 +234,7 @@ async function load(
   subjects: readonly string[],
   protocol: (shots: Shots) => Protocol,
 ): Promise<LoadedTask<Ceval>> {
-  const folder = dataFolder(
-    "C-Eval",
-    options.dataDir,
-    (root) => `curl -L --create-dirs -o ${root}/${ARCHIVE} ${SOURCE}`,
-  );
+  const folder = dataFolder("C-Eval", "ceval", options.dataDir);
   const path = (part: string, subject: string): string => `${part}/${subject}_${part}.csv`;
   const names = subjects.flatMap((subject) => [path(split, subject), path("dev", subject)]);
   const texts = await readArchive(folder, ARCHIVE, names);

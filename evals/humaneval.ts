@@ -36,7 +36,7 @@ import {
  * ends after 2,048 tokens of prompt and answer together; here `maxTokens` counts the answer alone.
  */
 export interface HumanEvalOptions extends Selection {
-  /** The folder that holds `humaneval/HumanEval.jsonl.gz`; default `MOESCOPE_DATA`. */
+  /** The folder that holds `humaneval/HumanEval.jsonl.gz`; default `MOESCOPE_DATA`, or what `moescope data get` brought. */
   dataDir?: string;
   track?: Track;
   /** Limit of an answer's tokens; default 1024 in track `ref`, as the harness has it, and 2048 in track `qwen`. */
@@ -68,8 +68,6 @@ const FENCE = "```";
 
 const OFFICIAL_ROWS = 164;
 const FILE = "humaneval/HumanEval.jsonl.gz";
-const SOURCE =
-  "https://github.com/openai/human-eval/raw/6d43fb980f9fee3c892a914eda09951f772ad10d/data/HumanEval.jsonl.gz";
 
 type Problem = Record<"task_id" | "prompt" | "entry_point" | "canonical_solution" | "test", string>;
 
@@ -129,8 +127,7 @@ function settingsOf(options: HumanEvalOptions): Settings {
 
 async function load(options: HumanEvalOptions, settings: Settings): Promise<LoadedTask<Problem>> {
   const { track, k, timeoutMs, sandbox } = settings;
-  const command = (root: string): string => `curl -L --create-dirs -o ${root}/${FILE} ${SOURCE}`;
-  const folder = dataFolder("HumanEval", options.dataDir, command);
+  const folder = dataFolder("HumanEval", "humaneval", options.dataDir);
   await requireFiles(folder, [FILE]);
   const { rows, file } = await readJsonl(folder, FILE, (row) =>
     withStrings(row, ["task_id", "prompt", "entry_point", "canonical_solution", "test"]),

@@ -12,3 +12,4 @@ export {
 export { cevalMini, gsm8kMini, MINI_FORMS, type MiniForm, type MiniOptions, mmluMini } from "./mini.js";
 export { type MmluOptions, mmlu } from "./mmlu.js";
 export { BENCHMARK_NAMES, type NamedTaskOptions, namedTasks } from "./named.js";
+export { DATASET_SOURCES } from "./sources.js";

@@ -36,7 +36,7 @@ import {
  * then `first_option_postprocess`. OpenCompass prints the mean over subjects; which mean Qwen printed is not known, so both are here.
  */
 export interface MmluOptions extends Selection {
-  /** The folder that holds `mmlu/test/*.csv` and `mmlu/dev/*.csv`; default `MOESCOPE_DATA`. */
+  /** The folder that holds `mmlu/test/*.csv` and `mmlu/dev/*.csv`; default `MOESCOPE_DATA`, or what `moescope data get` brought. */
   dataDir?: string;
   track?: Track;
   /** Only these subjects, as the files spell them. */
@@ -187,12 +187,7 @@ async function load(
   subjects: readonly string[],
   protocol: (shots: Shots) => Protocol,
 ): Promise<LoadedTask<Mmlu>> {
-  const folder = dataFolder(
-    "MMLU",
-    options.dataDir,
-    (root) =>
-      `mkdir -p ${root}/mmlu && curl -L https://people.eecs.berkeley.edu/~hendrycks/data.tar | tar -x -C ${root}/mmlu --strip-components=1`,
-  );
+  const folder = dataFolder("MMLU", "mmlu", options.dataDir);
   const path = (split: string, subject: string): string => `mmlu/${split}/${subject}_${split}.csv`;
   await requireFiles(
     folder,

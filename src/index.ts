@@ -91,6 +91,7 @@ export {
   type DataFolder,
   type DataText,
   dataFolder,
+  defaultDataFolder,
   readArchive,
   readCsv,
   readJsonArray,
@@ -111,6 +112,15 @@ export {
   lastNumberOfQwen,
 } from "./eval/extract/last-number.js";
 export { exactMatch, regexFilter } from "./eval/extract/regex-filter.js";
+export {
+  type DatasetPart,
+  type DatasetSource,
+  type FetchedPart,
+  type FetchOptions,
+  fetchDataset,
+  hasPart,
+  type Origin,
+} from "./eval/fetch-dataset.js";
 export {
   chatPrompt,
   choiceContinuation,

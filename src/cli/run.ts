@@ -5,6 +5,7 @@ import { packageVersion } from "../native/addon.js";
 import { registerBench } from "./bench.js";
 import { registerChat } from "./chat.js";
 import { registerCompare } from "./compare.js";
+import { registerData } from "./data.js";
 import { registerDemo } from "./demo.js";
 import { registerEval } from "./eval.js";
 import { EXIT_CODE_HELP, EXIT_OK, EXIT_USAGE, exitCodeOf } from "./exit-code.js";
@@ -55,6 +56,7 @@ function program(terminal: Terminal): Command {
     registerQuantize,
     registerBench,
     registerEval,
+    registerData,
     registerCompare,
     registerReport,
     registerTable,

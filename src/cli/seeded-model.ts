@@ -10,9 +10,9 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fromSystemError, MoescopeError } from "../errors.js";
+import { userCacheFolder } from "../hub/user-cache.js";
 import { packageRoot } from "../native/addon.js";
 import { type TensorToWrite, writeSafetensors } from "./safetensors-writer.js";
 
@@ -56,10 +56,9 @@ export function seededModelFolder(demoFolder: string): string {
   if (!existsSync(tokenizer)) {
     throw new MoescopeError("NOT_FOUND", `Expected the tokenizer of the demo model at ${tokenizer}, found none.`);
   }
-  const userCache = process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache");
   // Another tokenizer is another model.
   const name = `${VERSION}-${createHash("sha256").update(readFileSync(tokenizer)).digest("hex").slice(0, 8)}`;
-  const places = [join(packageRoot(), ".cache", "demo"), join(userCache, "moescope")];
+  const places = [join(packageRoot(), ".cache", "demo"), userCacheFolder()];
   let fault: unknown;
   for (const place of places) {
     const folder = join(place, name);

@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import { parse } from "csv-parse/sync";
 import { fromSystemError, MoescopeError } from "../errors.js";
+import { userCacheFolder } from "../hub/user-cache.js";
 import type { DatasetFile } from "./task.js";
 import { readZip } from "./zip.js";
 
@@ -27,24 +28,19 @@ export interface DataFolder {
 }
 
 /**
- * The data folder that the user named, or `MOESCOPE_DATA`.
+ * The data folder that the user named, that of `MOESCOPE_DATA`, or the one that `moescope data get` fills.
  *
- * @param fetchCommand gives the command that brings the dataset into a folder.
- * @throws MoescopeError NOT_FOUND naming the dataset and the command when no folder is named.
+ * @param name the benchmark's name on the command line.
  */
-export function dataFolder(
-  dataset: string,
-  dataDir: string | undefined,
-  fetchCommand: (root: string) => string,
-): DataFolder {
-  const root = dataDir ?? process.env.MOESCOPE_DATA;
-  if (root === undefined || root === "") {
-    throw new MoescopeError(
-      "NOT_FOUND",
-      `Expected a data folder for ${dataset} (--data DIR, option dataDir or MOESCOPE_DATA), got none; to fetch the data: ${fetchCommand("./data")}`,
-    );
-  }
-  return { root, dataset, howToGet: fetchCommand(root) };
+export function dataFolder(dataset: string, name: string, dataDir: string | undefined): DataFolder {
+  const root = dataDir ?? (process.env.MOESCOPE_DATA || defaultDataFolder());
+  const where = root === defaultDataFolder() ? "" : ` --dir ${/\s/.test(root) ? JSON.stringify(root) : root}`;
+  return { root, dataset, howToGet: `moescope data get ${name}${where}` };
+}
+
+/** Where fetched benchmarks are kept. */
+export function defaultDataFolder(): string {
+  return userCacheFolder("data");
 }
 
 /**

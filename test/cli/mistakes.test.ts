@@ -139,7 +139,7 @@ const FILE_ANSWERS: Answers = {
   "unknown variant": [2, 'Expected a variant of gsm8k (standard, cot) in track ref for tasks, got "gsm8k:nine".'],
   "missing data": [
     3,
-    "Expected the files of MMLU in <dir>/data, mmlu/test/abstract_algebra_test.csv, mmlu/dev/abstract_algebra_dev.csv, mmlu/test/anatomy_test.csv and 111 more missing; to fetch them: mkdir -p <dir>/data/mmlu && curl -L https://people.eecs.berkeley.edu/~hendrycks/data.tar | tar -x -C <dir>/data/mmlu --strip-components=1",
+    "Expected the files of MMLU in <dir>/data, mmlu/test/abstract_algebra_test.csv, mmlu/dev/abstract_algebra_dev.csv, mmlu/test/anatomy_test.csv and 111 more missing; to fetch them: moescope data get mmlu --dir <dir>/data",
   ],
   "resume of another run": [1, "Expected <dir>/full to be empty or a run, it holds x and no run.json."],
   "intervention that is not JSON": [

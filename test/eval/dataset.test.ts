@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import {
   type DataFolder,
   dataFolder,
+  defaultDataFolder,
   readCsv,
   readJsonArray,
   readJsonl,
@@ -75,18 +76,15 @@ describe("the data folder", () => {
     else process.env.MOESCOPE_DATA = before;
   });
 
-  it("is the one named, else MOESCOPE_DATA, else an error with the command", () => {
+  it("is the one named, else MOESCOPE_DATA, else the one that `data get` fills", () => {
     process.env.MOESCOPE_DATA = "/from/environment";
-    expect(dataFolder("Toy", "/named", (dir) => `get ${dir}`)).toEqual({
-      root: "/named",
-      dataset: "Toy",
-      howToGet: "get /named",
-    });
-    expect(dataFolder("Toy", undefined, (dir) => `get ${dir}`).root).toBe("/from/environment");
+    const named = dataFolder("Toy", "toy", "/named here");
+    const howToGet = 'moescope data get toy --dir "/named here"';
+    expect(named).toEqual({ root: "/named here", dataset: "Toy", howToGet });
+    expect(dataFolder("Toy", "toy", undefined).root).toBe("/from/environment");
     delete process.env.MOESCOPE_DATA;
-    expect(() => dataFolder("Toy", undefined, (dir) => `get ${dir}`)).toThrow(
-      "Expected a data folder for Toy (--data DIR, option dataDir or MOESCOPE_DATA), got none; to fetch the data: get ./data",
-    );
+    const { root: usual, howToGet: plain } = dataFolder("Toy", "toy", undefined);
+    expect([usual, plain]).toEqual([defaultDataFolder(), "moescope data get toy"]);
   });
 
   it("names what is missing, and how many more", async () => {

@@ -146,7 +146,7 @@ describe("C-Eval's data", () => {
 
   it("names what is missing and the command that brings it", async () => {
     await expect(ceval({ dataDir: "/nowhere" }).load()).rejects.toThrow(
-      /ceval\/ceval-exam.zip missing; to fetch them: curl -L --create-dirs -o \/nowhere\/ceval\/ceval-exam.zip https:/,
+      /ceval\/ceval-exam.zip missing; to fetch them: moescope data get ceval --dir \/nowhere$/,
     );
   });
 

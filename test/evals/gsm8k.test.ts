@@ -142,7 +142,7 @@ describe("GSM8K's data", () => {
 
   it("names what is missing and the command that brings it", async () => {
     await expect(gsm8k({ dataDir: "/nowhere" }).load()).rejects.toThrow(
-      /^Expected the files of GSM8K in \/nowhere, gsm8k\/test\.jsonl missing; to fetch them: curl -L .*\/test\.jsonl/,
+      /^Expected the files of GSM8K in \/nowhere, gsm8k\/test\.jsonl missing; to fetch them: moescope data get gsm8k --dir \/nowhere$/,
     );
   });
 

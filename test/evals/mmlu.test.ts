@@ -107,7 +107,7 @@ describe("MMLU, track qwen", () => {
 describe("MMLU's data", () => {
   it("names what is missing and the command that brings it", async () => {
     await expect(mmlu({ dataDir: "/nowhere" }).load()).rejects.toThrow(
-      /mmlu\/test\/abstract_algebra_test.csv.* and 111 more missing; to fetch them: mkdir -p \/nowhere\/mmlu && curl -L https:/,
+      /mmlu\/test\/abstract_algebra_test.csv.* and 111 more missing; to fetch them: moescope data get mmlu --dir \/nowhere/,
     );
   });
 
