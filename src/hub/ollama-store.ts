@@ -13,8 +13,8 @@ export interface OllamaModel {
   path: string;
   /** A Go template; null where the model has none. */
   template: string | null;
-  /** The system prompt that the model comes with. */
-  system: string | null;
+  /** Messages that come before every conversation: the model's system prompt, then its examples. */
+  messages: { role: string; content: string }[];
   /** Sampling parameters and stop strings, as ollama names them, e.g. `{ stop: ["<|im_end|>"], temperature: 0.7 }`. */
   params: Record<string, unknown>;
   licence: string | null;
@@ -68,10 +68,20 @@ export function findOllamaModel(name: string, folders: readonly string[] = ollam
   return {
     path: blobPath(folder, weights, manifest),
     template: text("template"),
-    system: text("system"),
+    messages: messagesOf(text("system"), text("messages"), name),
     params: parseObject(text("params") ?? "{}", `the parameters of ${name}`),
     licence: text("license"),
   };
+}
+
+function messagesOf(system: string | null, examples: string | null, name: string): OllamaModel["messages"] {
+  const messages = system === null || system === "" ? [] : [{ role: "system", content: system }];
+  const listed = examples === null ? [] : parseJson(examples, `the messages of ${name}`);
+  const isMessage = (item: unknown): item is { role: string; content: string } =>
+    typeof (item as { role?: unknown } | null)?.role === "string" &&
+    typeof (item as { content?: unknown }).content === "string";
+  if (Array.isArray(listed) && listed.every(isMessage)) return [...messages, ...listed];
+  throw new CheckpointError("BAD_FILE", `Expected a list of { role, content } as the messages of ${name}.`);
 }
 
 /** Registry, namespace, name and tag. */
@@ -150,13 +160,16 @@ function readText(path: string): string {
   }
 }
 
-function parseObject(text: string, where: string): Record<string, unknown> {
-  let value: unknown;
+function parseJson(text: string, where: string): unknown {
   try {
-    value = JSON.parse(text);
+    return JSON.parse(text);
   } catch (cause) {
     throw new CheckpointError("BAD_FILE", `Expected JSON in ${where}, found other text.`, { cause });
   }
+}
+
+function parseObject(text: string, where: string): Record<string, unknown> {
+  const value = parseJson(text, where);
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   throw new CheckpointError("BAD_FILE", `Expected a JSON object in ${where}, found ${describe(value)}.`);
 }

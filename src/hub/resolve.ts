@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { packageRoot } from "../native/addon.js";
 import { type OllamaDefaults, ollamaDefaults } from "./ollama-params.js";
-import { findOllamaModel } from "./ollama-store.js";
+import { findOllamaModel, type OllamaModel } from "./ollama-store.js";
 
 const OLLAMA = "ollama:";
 
@@ -11,13 +11,14 @@ export interface ResolvedModel {
   path: string;
   /** For a model that ollama has pulled. */
   ollama: OllamaDefaults | null;
+  ollamaText?: Pick<OllamaModel, "template" | "messages">;
 }
 
-/** As `resolveModel`, with the parameters that ollama keeps beside a model. */
+/** As `resolveModel`, with the parameters, template and messages that ollama keeps beside a model. */
 export function resolveWithDefaults(name: string): ResolvedModel {
   if (!name.startsWith(OLLAMA)) return { path: resolveModel(name), ollama: null };
-  const { path, params } = findOllamaModel(name.slice(OLLAMA.length));
-  return { path, ollama: ollamaDefaults(params, name) };
+  const { path, params, template, messages } = findOllamaModel(name.slice(OLLAMA.length));
+  return { path, ollama: ollamaDefaults(params, name), ollamaText: { template, messages } };
 }
 
 /**

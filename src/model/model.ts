@@ -121,12 +121,16 @@ export class Model {
     throwIfAborted(signal);
     const addon = loadAddon();
     onProgress?.("opening");
-    const { path, ollama } = resolveWithDefaults(model);
+    const { path, ollama, ollamaText } = resolveWithDefaults(model);
     const checkpoint = await openCheckpoint(path, { ropeScaling, maxContext });
     const threads = options.threads ?? addon.availableCores();
     onProgress?.("tokenizer");
     const { eosTokenIds, vocabSize } = checkpoint.config;
-    const loaded = await loadModelText(checkpoint.tokenizer, checkpoint.path, { chatTemplate, eosTokenIds });
+    const loaded = await loadModelText(checkpoint.tokenizer, checkpoint.path, {
+      chatTemplate,
+      ollama: ollamaText,
+      eosTokenIds,
+    });
     const text = { ...loaded, allowedTokens: tokensWithText(loaded.tokenizer, vocabSize) };
     throwIfAborted(signal);
     onProgress?.("mapping");

@@ -3,6 +3,7 @@ import { CheckpointError, describe, InvalidArgumentError, invalidArgument } from
 import { RaisedByTemplate } from "./jinja/globals.js";
 import { JinjaTemplate } from "./jinja/template.js";
 import type { Text } from "./jinja/text.js";
+import { OllamaTemplate } from "./ollama-template.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 /** Where a chat template came from; recorded with every result, since one full stop in it changes scores. */
@@ -35,6 +36,13 @@ export interface RenderedChat {
   fromTemplate: Uint8Array;
 }
 
+/** What a model's files say beside the template's text. */
+export interface TemplateContext {
+  specialTokens?: SpecialTokenTexts;
+  /** Messages that come before any conversation; a system message among them only if the conversation has none in front. */
+  leading?: readonly ChatMessage[];
+}
+
 /** The texts of the special tokens that templates name: `bos_token`, `eos_token`, `pad_token`, `unk_token`. */
 export type SpecialTokenTexts = Readonly<Record<string, string>>;
 
@@ -51,19 +59,20 @@ export class ChatTemplate {
   readonly source: TemplateSource;
   /** Of the template's UTF-8 text, in hexadecimal. */
   readonly sha256: string;
-  private readonly template: JinjaTemplate;
-  private readonly specialTokens: SpecialTokenTexts;
+  private readonly template: JinjaTemplate | OllamaTemplate;
+  private readonly context: TemplateContext;
 
-  /** Throws BAD_FILE where the template does not parse, naming its source. */
-  constructor(text: string, source: TemplateSource, specialTokens: SpecialTokenTexts = {}) {
+  /** Jinja, or Go where it is a layer of ollama's. Throws BAD_FILE where the template does not parse, naming its source. */
+  constructor(text: string, source: TemplateSource, context: TemplateContext = {}) {
     this.text = text;
     this.source = source;
     this.sha256 = createHash("sha256").update(text, "utf8").digest("hex");
-    this.specialTokens = specialTokens;
+    this.context = context;
     try {
-      this.template = new JinjaTemplate(text);
+      this.template = source === "ollama layer" ? new OllamaTemplate(text) : new JinjaTemplate(text);
     } catch (cause) {
-      const message = `Expected a Jinja chat template (${source}), got one that does not parse: ${(cause as Error).message}.`;
+      const language = source === "ollama layer" ? "Go" : "Jinja";
+      const message = `Expected a ${language} chat template (${source}), got one that does not parse: ${(cause as Error).message}.`;
       if (source === "caller") throw new InvalidArgumentError(message, { cause });
       throw new CheckpointError("BAD_FILE", message, { cause });
     }
@@ -75,12 +84,11 @@ export class ChatTemplate {
    */
   render(messages: readonly ChatMessage[], options: RenderOptions = {}): RenderedChat {
     checkMessages(messages);
-    const { addGenerationPrompt = true, tools = null, variables = {} } = options;
-    const data = { ...variables, messages, tools, documents: null, add_generation_prompt: addGenerationPrompt };
     let rendered: Text;
     try {
-      rendered = this.template.render(data, this.specialTokens);
+      rendered = this.renderText([...this.leading(messages), ...messages], options);
     } catch (cause) {
+      if (cause instanceof InvalidArgumentError) throw cause;
       if (cause instanceof RaisedByTemplate) throw new InvalidArgumentError(cause.message, { cause });
       throw new InvalidArgumentError(
         `The chat template (${this.source}) cannot render these messages: ${(cause as Error).message}.`,
@@ -96,14 +104,36 @@ export class ChatTemplate {
     return { text: rendered.value, fromTemplate };
   }
 
-  /** Renders and encodes. Special-token text in messages stays text; no BOS is added beside the template's own. */
+  private leading([first]: readonly ChatMessage[]): readonly ChatMessage[] {
+    return (this.context.leading ?? []).filter(({ role }) => role !== "system" || first?.role !== "system");
+  }
+
+  private renderText(messages: readonly ChatMessage[], options: RenderOptions): Text {
+    const { addGenerationPrompt = true, tools = null, variables = {} } = options;
+    if (this.template instanceof JinjaTemplate) {
+      const data = { ...variables, messages, tools, documents: null, add_generation_prompt: addGenerationPrompt };
+      return this.template.render(data, this.context.specialTokens);
+    }
+    if (!addGenerationPrompt) {
+      throw new InvalidArgumentError(
+        "Expected addGenerationPrompt with a template of ollama's, which always opens a turn.",
+      );
+    }
+    return this.template.render(messages, tools);
+  }
+
+  /**
+   * Renders and encodes. Special-token text in messages stays text. A Jinja template writes its own BOS; before one of ollama's the
+   * tokenizer's BOS is added, as its server does, if the tokenizer adds one to texts.
+   */
   async encode(
     tokenizer: Tokenizer,
     messages: readonly ChatMessage[],
     options: RenderOptions = {},
   ): Promise<{ text: string; ids: Int32Array }> {
     const { text, fromTemplate } = this.render(messages, options);
-    return { text, ids: await tokenizer.encodeTrusted(text, fromTemplate) };
+    const addSpecial = this.template instanceof OllamaTemplate;
+    return { text, ids: await tokenizer.encodeTrusted(text, fromTemplate, addSpecial) };
   }
 }
 

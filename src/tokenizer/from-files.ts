@@ -39,7 +39,8 @@ export async function tokenizerFromFiles(
   const found = await findTemplate(files.chatTemplate, config, options.chatTemplate);
   return {
     tokenizer,
-    chatTemplate: found === null ? null : new ChatTemplate(found.text, found.source, specialTokenTexts(config)),
+    chatTemplate:
+      found === null ? null : new ChatTemplate(found.text, found.source, { specialTokens: specialTokenTexts(config) }),
   };
 }
 

@@ -35,15 +35,21 @@ export function tokenizerFromGguf(
     decodeOnly,
     warnings: rules.warnings,
   });
-  const given = options.chatTemplate;
-  const template = given ?? metadata.chatTemplate;
-  return {
-    tokenizer,
-    chatTemplate:
-      template === undefined
-        ? null
-        : new ChatTemplate(template, given === undefined ? "GGUF metadata" : "caller", specialTokenTexts(config)),
-  };
+  return { tokenizer, chatTemplate: findTemplate(metadata, config, options) };
+}
+
+/** The caller's template, else ollama's layer, else the one in the metadata. A caller's template stands for itself. */
+function findTemplate(
+  metadata: GgufTokenizerMetadata,
+  config: TokenizerConfigJson,
+  { chatTemplate: given, ollama }: ModelTextOptions,
+): ChatTemplate | null {
+  const specialTokens = specialTokenTexts(config);
+  if (given !== undefined) return new ChatTemplate(given, "caller", { specialTokens });
+  const leading = ollama?.messages;
+  if (typeof ollama?.template === "string") return new ChatTemplate(ollama.template, "ollama layer", { leading });
+  if (metadata.chatTemplate === undefined) return null;
+  return new ChatTemplate(metadata.chatTemplate, "GGUF metadata", { specialTokens, leading });
 }
 
 function generate(

@@ -1,4 +1,4 @@
-import type { ChatTemplate, SpecialTokenTexts } from "./chat-template.js";
+import type { ChatMessage, ChatTemplate, SpecialTokenTexts } from "./chat-template.js";
 import type { Tokenizer, TokenizerOptions } from "./tokenizer.js";
 import type { TokenizerConfigJson } from "./tokenizer-json.js";
 
@@ -13,6 +13,8 @@ export interface ModelTextOptions {
   spaceAfterSpecial?: boolean;
   /** Use this template in place of the model's. */
   chatTemplate?: string;
+  /** What ollama keeps beside a GGUF file: a Go template, if any, and messages that come before every conversation. */
+  ollama?: { template: string | null; messages: readonly ChatMessage[] };
   eosTokenIds?: TokenizerOptions["eosTokenIds"];
 }
 

@@ -119,13 +119,13 @@ export class Tokenizer {
 
   /**
    * Token ids of a rendered chat: special tokens are found only where `fromTemplate` (one entry per UTF-16 code unit of `text`)
-   * is 1. Nothing is added around the text: a template writes its own BOS.
+   * is 1. `addSpecial` as in `encode`; a template that writes its own BOS does not want it.
    */
-  async encodeTrusted(text: string, fromTemplate: Uint8Array): Promise<Int32Array> {
+  async encodeTrusted(text: string, fromTemplate: Uint8Array, addSpecial: boolean = false): Promise<Int32Array> {
     if (fromTemplate.length !== text.length) {
       throw invalidArgument("fromTemplate", `${text.length} entries, one for each code unit`, fromTemplate.length);
     }
-    return this.join(await this.encodePieces(this.splitter.split(text, fromTemplate)), false);
+    return this.join(await this.encodePieces(this.splitter.split(text, fromTemplate)), addSpecial);
   }
 
   /** The text of `ids`. Bytes that are not UTF-8 become U+FFFD (WHATWG rule); padding rows stand for nothing. */

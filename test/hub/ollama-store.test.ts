@@ -56,14 +56,14 @@ describe("findOllamaModel", () => {
     expect(findOllamaModel("qwen2", [store])).toEqual({
       path: join(store, "blobs", `sha256-${sha256("GGUF and so on")}`),
       template: "{{ .System }}{{ .Prompt }}",
-      system: "You are a helpful assistant.",
+      messages: [{ role: "system", content: "You are a helpful assistant." }],
       params: { stop: ["<|im_start|>", "<|im_end|>"], temperature: 0.7 },
       licence: "Apache License",
     });
   });
 
   it("understands namespaces, tags and registries", () => {
-    expect(findOllamaModel("mannix/qwen2-57b:q5_K_M", [store]).system).toBeNull();
+    expect(findOllamaModel("mannix/qwen2-57b:q5_K_M", [store]).messages).toEqual([]);
     expect(findOllamaModel("qwen2:latest", [store]).licence).toBe("Apache License");
     expect(findOllamaModel("localhost:5000/team/model:v1", [store])).toMatchObject({ template: null, params: {} });
   });

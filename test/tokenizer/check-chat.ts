@@ -33,7 +33,7 @@ export function readTemplates(): Map<string, ChatTemplate> {
         ...(bos === null ? {} : { bos_token: bos }),
         ...(eos === null ? {} : { eos_token: eos }),
       };
-      const template = new ChatTemplate(source, "caller", specialTokens);
+      const template = new ChatTemplate(source, "caller", { specialTokens });
       if (template.sha256 !== sha256) throw new Error(`${name}: sha256 differs`);
       return [name, template];
     }),
