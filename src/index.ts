@@ -52,7 +52,7 @@ export {
 export { benjaminiHochberg, benjaminiYekutieli, holm } from "./analysis/multiple-testing.js";
 export { joinOutcomes, type OutcomeJoin, type OutcomeOptions, type OutcomeSlot } from "./analysis/outcome-join.js";
 export { type JoinedOutcome, joinDocuments, type Outcome, subjectAndLength } from "./analysis/outcomes.js";
-export { exactDifferencePValue, permutationPValue } from "./analysis/permutation.js";
+export { exactDifferencePValue, permutationPValue, signFlipPValue } from "./analysis/permutation.js";
 export { type OutcomeProbe, type ProbeResult, probeOutcomes } from "./analysis/probe.js";
 export { cohenKappa, kendallTauB, rocAuc, spearman } from "./analysis/rank.js";
 export { RouteAgreement } from "./analysis/route-agreement.js";
@@ -209,6 +209,48 @@ export type {
   Verdict,
 } from "./eval/task.js";
 export type { TraceEntry, TraceSink } from "./eval/trace-sink.js";
+// experiment
+export {
+  type AblationScan,
+  ablationScan,
+  type ScannedExpert,
+  type ScanOptions,
+  scanForest,
+} from "./experiment/ablation-scan.js";
+export { ABLATION_MODES, type AblationMode } from "./experiment/ablations.js";
+export {
+  type DomainExpert,
+  type DomainRoutes,
+  type DomainRoutesOptions,
+  domainPlot,
+  domainRoutes,
+  domainsOfLoad,
+  favourites,
+  type LayerSpecialization,
+} from "./experiment/domain-routes.js";
+export {
+  type ChangedAnswer,
+  type Drift,
+  type DriftOptions,
+  drift,
+  driftPlot,
+  type RouteFlip,
+} from "./experiment/drift.js";
+export { CRITERIA, type Criterion, type ExpertSlot, matchedControls } from "./experiment/expert-slots.js";
+export { type ExplainedClaim, type ExplainOptions, type Explanation, explain } from "./experiment/explain.js";
+export { type Effect, type Measure, pairedEffects } from "./experiment/paired-effect.js";
+export { writePrunedCheckpoint } from "./experiment/prune-checkpoint.js";
+export { type PruneOptions, type PruneReport, type PruneStep, pruneReport } from "./experiment/prune-report.js";
+export {
+  type Answer,
+  type AskOptions,
+  lineQuestions,
+  type Questions,
+  type TracedItem,
+  taskQuestions,
+} from "./experiment/questions.js";
+export { type ReplayOptions, type RouteReplay, routeReplay } from "./experiment/route-replay.js";
+export { readScoredLines, type ScoredLine } from "./experiment/scored-lines.js";
 // model
 export { type Divergence, divergence } from "./model/divergence.js";
 export type { FinishReason } from "./model/generate.js";

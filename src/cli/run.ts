@@ -2,19 +2,25 @@
 import { Command, CommanderError } from "commander";
 import { AbortError, fromSystemError, MoescopeError } from "../errors.js";
 import { packageVersion } from "../native/addon.js";
+import { registerAblateScan } from "./ablate-scan.js";
 import { registerBench } from "./bench.js";
 import { registerChat } from "./chat.js";
 import { registerCompare } from "./compare.js";
 import { registerData } from "./data.js";
 import { registerDemo } from "./demo.js";
+import { registerDrift } from "./drift.js";
 import { registerEval } from "./eval.js";
 import { EXIT_CODE_HELP, EXIT_OK, EXIT_USAGE, exitCodeOf } from "./exit-code.js";
+import { registerExplain } from "./explain.js";
 import { registerGenerate } from "./generate.js";
 import { registerInspect } from "./inspect.js";
 import { type Streams, Terminal } from "./io.js";
 import { registerPerplexity } from "./perplexity.js";
+import { registerPruneReport } from "./prune-report.js";
 import { registerQuantize } from "./quantize.js";
+import { registerReplay } from "./replay.js";
 import { registerReport } from "./report.js";
+import { registerRoutes } from "./routes.js";
 import { registerScore } from "./score.js";
 import { registerTable } from "./table.js";
 import { registerTrace } from "./trace.js";
@@ -60,6 +66,12 @@ function program(terminal: Terminal): Command {
     registerCompare,
     registerReport,
     registerTable,
+    registerRoutes,
+    registerAblateScan,
+    registerExplain,
+    registerDrift,
+    registerReplay,
+    registerPruneReport,
   ];
   for (const add of register) add(root, terminal);
   return root;

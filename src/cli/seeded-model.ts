@@ -11,10 +11,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { type TensorToWrite, writeSafetensors } from "../checkpoint/safetensors-writer.js";
 import { fromSystemError, MoescopeError } from "../errors.js";
 import { userCacheFolder } from "../hub/user-cache.js";
 import { packageRoot } from "../native/addon.js";
-import { type TensorToWrite, writeSafetensors } from "./safetensors-writer.js";
 
 /** Part of the cache folder's name: another seed or shape is another model. */
 const VERSION = "seeded-1";

@@ -4,6 +4,7 @@
  */
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { writeSafetensors } from "../checkpoint/safetensors-writer.js";
 import { fromSystemError, MoescopeError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import { packageVersion } from "../native/addon.js";
@@ -12,7 +13,6 @@ import { ExpertLoad } from "../router/expert-load.js";
 import { RouterTrace } from "../router/trace.js";
 import { saveTrace } from "../router/trace-files.js";
 import { toJson } from "./io.js";
-import { writeSafetensors } from "./safetensors-writer.js";
 
 export type TraceFormat = "parquet" | "arrow";
 
