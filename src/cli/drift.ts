@@ -125,7 +125,7 @@ function driftText(found: Drift, textOf: (id: number) => string): string {
     textTable([["layer", "experts in common", "tokens whose set differs"], ...routes], [0, 1, 2]),
     textTable([["margin in A", "tokens x layers", "flipped", "share"], ...bins], [1, 2, 3]),
     textTable([["score", "A", "B", "change (95 %)", "p", "n"], ...effects], [1, 2, 4, 5]),
-    `${changedAnswers.length} documents on which another token is likeliest; in ${caused} of them A's routes alone bring A's token back to B.`,
+    `${changedAnswers.length} documents in whose answer another token is likeliest; in ${caused} of them A's routes alone bring A's token back to B.`,
     ...(changed.length === 0
       ? []
       : [textTable([["item", "position", "first other token", "score", "flips", "by"], ...changed], [1, 4])]),

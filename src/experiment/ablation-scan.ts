@@ -20,6 +20,7 @@ import {
   ALL_GROUPS,
   type Effect,
   effectOf,
+  groupsOf,
   type Measure,
   measuresOf,
   pairedEffects,
@@ -110,7 +111,7 @@ export async function ablationScan(
   });
   return {
     ...{ mode, questions: questions.name, items: before.length, measures: measuresOf(before) },
-    groups: [...new Set(experts.flatMap(({ effects }) => effects.map(({ group }) => group)))],
+    groups: groupsOf(before),
     experts: withDiscoveryRates(experts),
     seconds: ablations.seconds,
   };

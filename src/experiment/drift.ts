@@ -44,13 +44,13 @@ export interface RouteFlip {
 }
 
 /**
- * A document on which the two models would write another token. The test: B is run again with A's routes (its own weights and gates). If
+ * A document in whose answer the two models would write another token. The test: B is run again with A's routes (its own weights and gates). If
  * it then agrees with A, the flipped routes changed the token; if not, the weights did.
  */
 export interface ChangedAnswer {
   task: string;
   sampleId: string;
-  /** First position whose likeliest next token differs, and the two tokens. */
+  /** First position of the answer whose likeliest next token differs, and the two tokens. */
   position: number;
   tokenA: number;
   tokenB: number;
@@ -127,8 +127,8 @@ class DriftTotals {
   #values = 0;
   #variance = 0;
 
-  /** Adds a document; returns the first position at which the likeliest token differs. */
-  add({ task, sampleId, tokenIds }: TokenDocument, a: Forced, b: Forced): number | undefined {
+  /** Adds a document; returns the first position of its answer at which the likeliest token differs. */
+  add({ task, sampleId, tokenIds, answerStart }: TokenDocument, a: Forced, b: Forced): number | undefined {
     const key = { task, sampleId };
     this.#agreement.addPair(a.trace.withKey(key), b.trace.withKey(key));
     this.#flips.addPair(a.trace, b.trace);
@@ -141,7 +141,7 @@ class DriftTotals {
       this.#kl.push(kl);
       this.#addError(rowA, rowB);
       if (topA === topB) this.#sameTop++;
-      else changed ??= row;
+      else if (row >= answerStart) changed ??= row;
     }
     return changed;
   }

@@ -65,16 +65,18 @@ const MATCH_RATIO = 1.5;
  * a factor of 1.5, or the nearest one where there is none. No target is a control, and no expert is taken twice as long as others are left.
  *
  * @param rates selection rate of every slot, in the order of `slots`.
+ * @param excluded experts that may be no control, because the same claim would hold of them.
  */
 export function matchedControls(
   slots: readonly ExpertSlot[],
   rates: ArrayLike<number>,
   targets: readonly ExpertSlot[],
   seed: number,
+  excluded: readonly ExpertSlot[] = [],
 ): ExpertSlot[] {
   const random = new Random(seed);
   const indexOf = ({ layer, expert }: ExpertSlot) => slots.findIndex((s) => s.layer === layer && s.expert === expert);
-  const taken = new Set(targets.map(indexOf));
+  const taken = new Set([...targets, ...excluded].map(indexOf));
   return targets.flatMap((target) => {
     const own = rates[indexOf(target)]!;
     const others = [...slots.keys()].filter((i) => slots[i]!.layer === target.layer && i !== indexOf(target));

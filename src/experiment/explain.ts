@@ -50,7 +50,10 @@ export interface ExplainedClaim {
   test: Effect;
   /** `test.p`, Benjamini-Hochberg over all claims. */
   q: number;
-  /** The same with random experts of the same layers in their place, chosen about as often over all items. */
+  /**
+   * The same with random experts of the same layers in their place, chosen about as often over all items; experts of which the first
+   * half says the same are left out.
+   */
   controls: readonly { experts: readonly ExpertSlot[]; effect: Effect }[];
   /** Corrected p below alpha, in the expected direction, and a larger effect than that of every control. */
   survived: boolean;
@@ -74,7 +77,10 @@ export interface Explanation {
 }
 
 /** A claim that is still to be tested. */
-type Claim = Pick<ExplainedClaim, "kind" | "group" | "experts" | "association" | "expected">;
+interface Claim extends Pick<ExplainedClaim, "kind" | "group" | "experts" | "association" | "expected"> {
+  /** Other experts of which the first half says the same: they are no controls. */
+  alike: readonly ExpertSlot[];
+}
 
 const FALSE_DISCOVERY_RATE = 0.05;
 
@@ -103,6 +109,7 @@ export async function explain(model: Model, questions: Questions, options: Expla
 
   const numHeldOut = before.filter((answer) => halves.get(keyOf(answer)) === 1).length;
   const askedOf = heldOutQuestions(model, questions, halves, { mode, out, signal, seed });
+  const rates = traced.load().selectionRate();
   const tested: Omit<ExplainedClaim, "q" | "survived" | "verdict">[] = [];
   for (const [done, claim] of claims.entries()) {
     onProgress?.("ablating", done, claims.length);
@@ -116,11 +123,12 @@ export async function explain(model: Model, questions: Questions, options: Expla
     const test = await effectWithout(claim.experts);
     if (test === undefined) continue;
     const controls: { experts: ExpertSlot[]; effect: Effect }[] = [];
-    for (const experts of controlSets(model, traced.load(), claim.experts, options)) {
+    for (const experts of controlSets(model, rates, claim, options)) {
       const effect = await effectWithout(experts);
       if (effect !== undefined) controls.push({ experts, effect });
     }
-    tested.push({ ...claim, test, controls });
+    const { alike: _, ...named } = claim;
+    tested.push({ ...named, test, controls });
   }
   onProgress?.("ablating", claims.length, claims.length);
   const q = benjaminiHochberg(tested.map(({ test }) => test.p));
@@ -207,6 +215,7 @@ function domainClaims(domains: DomainRoutes, { favouritesPerLayer = 1 }: Explain
       {
         ...{ kind: "domain", group: domain, expected: "loss" },
         experts: experts.map(({ layer, expert }) => ({ layer, expert })),
+        alike: preferred.map(({ layer, expert }) => ({ layer, expert })),
         association: `${domain} prefers ${slotsLabel(experts)} (${Math.min(...lifts).toFixed(1)} to ${Math.max(...lifts).toFixed(1)} times as much as all domains do)`,
       },
     ];
@@ -216,6 +225,7 @@ function domainClaims(domains: DomainRoutes, { favouritesPerLayer = 1 }: Explain
 function outcomeClaims(outcomes: OutcomeJoin | undefined, { maxOutcomeClaims = 8 }: ExplainOptions): Claim[] {
   const found = (outcomes?.slots ?? []).filter(({ q }) => q <= FALSE_DISCOVERY_RATE);
   found.sort((a, b) => a.q - b.q || Math.abs(b.stratified) - Math.abs(a.stratified));
+  const alike = found.map(({ layer, expert }) => ({ layer, expert }));
   return found.slice(0, maxOutcomeClaims).map(({ layer, expert, stratified, q }): Claim => {
     const kind = stratified > 0 ? "right" : "wrong";
     return {
@@ -232,13 +242,13 @@ function outcomeClaims(outcomes: OutcomeJoin | undefined, { maxOutcomeClaims = 8
 
 function controlSets(
   model: Model,
-  load: RoutingLoad,
-  experts: readonly ExpertSlot[],
+  rates: Float64Array,
+  { experts, alike }: Claim,
   { controls = 3, seed = 0 }: ExplainOptions,
 ): ExpertSlot[][] {
   const slots = allSlots(model.parts.shape);
   const sets = Array.from({ length: controls }, (_, draw) =>
-    matchedControls(slots, load.selectionRate(), experts, seed + draw),
+    matchedControls(slots, rates, experts, seed + draw, alike),
   );
   // Where few experts are alike, two draws may be the same set.
   const distinct = new Map(sets.map((set) => [slotsLabel(set), set]));

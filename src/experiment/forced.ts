@@ -4,6 +4,7 @@ import { InvalidArgumentError } from "../errors.js";
 import type { ForwardResult, Model } from "../model/model.js";
 import { replay } from "../router/intervention-builders.js";
 import type { Intervention } from "../router/interventions.js";
+import { ORIGINS } from "../router/schema.js";
 import type { RouterTrace } from "../router/trace.js";
 import type { Questions, TracedItem } from "./questions.js";
 
@@ -13,6 +14,8 @@ export interface TokenDocument {
   sampleId: string;
   group: string;
   tokenIds: Int32Array;
+  /** First row whose next token is part of the answer: written by the model, or scored. */
+  answerStart: number;
 }
 
 /**
@@ -30,10 +33,18 @@ export async function documentsOf(
 ): Promise<TokenDocument[]> {
   const documents: TokenDocument[] = [];
   const take = ({ request, trace, task, sampleId, group }: TracedItem) => {
-    if (request === 0) documents.push({ task, sampleId, group, tokenIds: trace.columns.tokenIds.slice(0, maxTokens) });
+    if (request !== 0) return;
+    const tokenIds = trace.columns.tokenIds.slice(0, maxTokens);
+    documents.push({ task, sampleId, group, tokenIds, answerStart: answerStartOf(trace) });
   };
   await questions.ask(model, { signal, onProgress, level: "topk", onTrace: take });
   return documents.filter(({ tokenIds }) => tokenIds.length > 1);
+}
+
+function answerStartOf({ columns: { origins, segments }, layout, numTokens }: RouterTrace): number {
+  const choice = layout.segments.indexOf("choice");
+  const first = segments.findIndex((segment, token) => segment === choice || ORIGINS[origins[token]!] === "generated");
+  return first < 0 ? numTokens - 1 : Math.max(0, first - 1);
 }
 
 /** Logits of every token and routes at level `logits`. */
