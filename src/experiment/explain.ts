@@ -232,6 +232,7 @@ function outcomeClaims(outcomes: OutcomeJoin | undefined, { maxOutcomeClaims = 8
       ...{
         kind: "outcome",
         group: ALL_GROUPS,
+        alike,
         experts: [{ layer, expert }],
         expected: stratified > 0 ? "loss" : "gain",
       },
