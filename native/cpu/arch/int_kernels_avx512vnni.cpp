@@ -3,38 +3,19 @@
 
 #include <cstdint>
 
+#include "cpu/arch/transpose_avx512.h"
+
 namespace moescope {
 namespace {
 
 // 64 bytes of each of 16 rows to four bytes of each row side by side: a transposition of 16 x 16 words.
 void interleave_64(const uint8_t* values, int64_t stride, uint8_t* q) {
-  __m512i rows[16], pairs[16];
+  __m512i rows[16];
 #pragma GCC unroll 16
   for (int row = 0; row < 16; ++row) rows[row] = _mm512_loadu_si512(values + row * stride);
+  transpose_words(rows);
 #pragma GCC unroll 16
-  for (int i = 0; i < 16; i += 2) {
-    pairs[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
-    pairs[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; i += 4) {
-    rows[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
-    rows[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
-    rows[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
-    rows[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
-  }
-  // rows[4 g + w] holds, for its quarter of each 128-bit lane l, words 4 l + w of rows 4 g to 4 g + 3.
-#pragma GCC unroll 4
-  for (int w = 0; w < 4; ++w) {
-    const __m512i a = _mm512_shuffle_i32x4(rows[w], rows[4 + w], 0x88);       // lanes 0 and 2 of groups 0 and 1
-    const __m512i b = _mm512_shuffle_i32x4(rows[w], rows[4 + w], 0xDD);       // lanes 1 and 3
-    const __m512i c = _mm512_shuffle_i32x4(rows[8 + w], rows[12 + w], 0x88);  // the same of groups 2 and 3
-    const __m512i d = _mm512_shuffle_i32x4(rows[8 + w], rows[12 + w], 0xDD);
-    _mm512_storeu_si512(q + 64 * w, _mm512_shuffle_i32x4(a, c, 0x88));
-    _mm512_storeu_si512(q + 64 * (4 + w), _mm512_shuffle_i32x4(b, d, 0x88));
-    _mm512_storeu_si512(q + 64 * (8 + w), _mm512_shuffle_i32x4(a, c, 0xDD));
-    _mm512_storeu_si512(q + 64 * (12 + w), _mm512_shuffle_i32x4(b, d, 0xDD));
-  }
+  for (int word = 0; word < 16; ++word) _mm512_storeu_si512(q + 64 * word, rows[word]);
 }
 
 __m256i nibbles(const uint8_t* packed) {

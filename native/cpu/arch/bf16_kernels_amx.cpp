@@ -1,0 +1,306 @@
+// Compiled with AVX-512 BF16 and AMX BF16. A tile is up to 16 rows of 64 bytes; one instruction multiplies 16 weight rows with 16 rows of
+// activations over a step of 32 elements: in each step the products of even and of odd elements are summed apart by fused multiply-adds
+// in ascending order, both sums are added, then added to the total. Subnormals count as zero.
+//
+// Tiles: 0 to 3 totals of four blocks of activations, 4 weights, 5 and 6 activations, 7 low parts of weights.
+#include "cpu/arch/bf16_unpack_avx512.h"
+#include "cpu/arch/transpose_avx512.h"
+
+namespace moescope {
+namespace {
+
+constexpr int kSegmentSteps = 16;  // steps that are unpacked at once
+constexpr int64_t kSegment = kSegmentSteps * kBf16Step;
+constexpr int kMaxBlocks = 4;    // blocks of 16 rows of activations whose totals the tiles hold
+constexpr int kMaxRows = 1024;  // rows of activations that meet a segment while it is unpacked
+constexpr int kTotals = 256;    // numbers in a tile of totals
+
+// The instructions by hand: gcc 12's intrinsics do not tell the compiler which memory they read, so that it may drop or move the
+// stores before them.
+struct alignas(64) TileConfig {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t rows[16] = {};
+};
+static_assert(sizeof(TileConfig) == 64);
+
+// Tiles for blocks of `num_x` rows of activations.
+inline void configure(int num_x) {
+  TileConfig config;
+  for (int tile = 0; tile < 8; ++tile) {
+    const bool is_weights = tile == 4 || tile == 7;
+    config.row_bytes[tile] = static_cast<uint16_t>(is_weights ? 64 : 4 * num_x);
+    config.rows[tile] = 16;
+  }
+  asm volatile("ldtilecfg %0" ::"m"(config) : "memory");
+}
+
+inline void release() { asm volatile("tilerelease" ::: "memory"); }
+
+template <int kTile>
+inline void tile_zero() {
+  asm volatile("tilezero %%tmm%c0" ::"n"(kTile) : "memory");
+}
+template <int kTile>
+inline void tile_load(const void* from, int64_t stride) {
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride), "n"(kTile) : "memory");
+}
+template <int kTile>
+inline void tile_store(void* to, int64_t stride) {
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(stride), "n"(kTile) : "memory");
+}
+template <int kTotal, int kWeights, int kActivations>
+inline void multiply_add() {
+  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"n"(kTotal), "n"(kWeights), "n"(kActivations) : "memory");
+}
+
+// Blocks of equal height that are multiplied together.
+struct Pass {
+  const uint16_t* high;  // of the first block
+  const uint16_t* low;
+  int64_t block_words;  // from one block to the next
+  int rows;             // of a block
+};
+
+template <int kBlock, bool kLow>
+inline void block_step(const Pass& pass, int64_t step) {
+  const int64_t at = kBlock * pass.block_words + step * kBf16Step * pass.rows, stride = 4 * pass.rows;
+  tile_load<5>(pass.high + at, stride);
+  multiply_add<kBlock, 4, 5>();
+  if (!kLow) return;
+  multiply_add<kBlock, 7, 5>();
+  tile_load<6>(pass.low + at, stride);
+  multiply_add<kBlock, 4, 6>();
+}
+
+// One step of all blocks: `step` in the row, the weights already unpacked.
+template <int kBlocks, bool kLow>
+inline void pass_step(const uint16_t* weights, const uint16_t* low_weights, const Pass& pass, int64_t step) {
+  tile_load<4>(weights, 64);
+  if (kLow) tile_load<7>(low_weights, 64);
+  block_step<0, kLow>(pass, step);
+  if constexpr (kBlocks > 1) block_step<1, kLow>(pass, step);
+  if constexpr (kBlocks > 2) block_step<2, kLow>(pass, step);
+  if constexpr (kBlocks > 3) block_step<3, kLow>(pass, step);
+}
+
+template <int kBlocks>
+inline void zero_totals() {
+  tile_zero<0>();
+  if constexpr (kBlocks > 1) tile_zero<1>();
+  if constexpr (kBlocks > 2) tile_zero<2>();
+  if constexpr (kBlocks > 3) tile_zero<3>();
+}
+
+template <int kBlocks>
+inline void store_totals(float* totals, int rows) {
+  tile_store<0>(totals, 4 * rows);
+  if constexpr (kBlocks > 1) tile_store<1>(totals + kTotals, 4 * rows);
+  if constexpr (kBlocks > 2) tile_store<2>(totals + 2 * kTotals, 4 * rows);
+  if constexpr (kBlocks > 3) tile_store<3>(totals + 3 * kTotals, 4 * rows);
+}
+
+template <int kBlocks>
+inline void load_totals(const float* totals, int rows) {
+  tile_load<0>(totals, 4 * rows);
+  if constexpr (kBlocks > 1) tile_load<1>(totals + kTotals, 4 * rows);
+  if constexpr (kBlocks > 2) tile_load<2>(totals + 2 * kTotals, 4 * rows);
+  if constexpr (kBlocks > 3) tile_load<3>(totals + 3 * kTotals, 4 * rows);
+}
+
+// Weights of one tile of rows, a segment at a time.
+class Unpacker {
+ public:
+  Unpacker(const Bf16Weights& w, std::byte* scratch)
+      : w_(w), unpack_(row_unpack(w.dtype)), buffers_(reinterpret_cast<uint16_t*>(scratch)) {
+    if (w.num_rows == kBf16TileRows) return;
+    for (int64_t step = 0; step < 4 * kSegmentSteps; ++step) {
+      for (int64_t row = w.num_rows; row < kBf16TileRows; ++row) {
+        store(buffers_ + step * kStepWords + row * kBf16Step, _mm512_setzero_si512());
+      }
+    }
+  }
+
+  static constexpr int64_t kBytes = 4 * kSegment * kBf16TileRows * 2;  // two segments, high and low
+
+  int64_t num_segments() const { return (w_.length + kSegment - 1) / kSegment; }
+  int num_steps(int64_t segment) const {
+    const int64_t left = bf16_padded(w_.length) - segment * kSegment;
+    return static_cast<int>(left < kSegment ? left / kBf16Step : kSegmentSteps);
+  }
+  const uint16_t* high(int64_t segment) const { return buffers_ + segment % 2 * 2 * kSegmentSteps * kStepWords; }
+  const uint16_t* low(int64_t segment) const { return high(segment) + kSegmentSteps * kStepWords; }
+
+  void unpack_row(int64_t segment, int row) {
+    if (row >= w_.num_rows) return;
+    const int64_t first = segment * kSegment, left = w_.length - first;
+    uint16_t* out = const_cast<uint16_t*>(high(segment)) + row * kBf16Step;
+    unpack_(w_.rows + row * w_.row_bytes, first, left < kSegment ? left : kSegment, out,
+            out + kSegmentSteps * kStepWords);
+  }
+  void unpack(int64_t segment) {
+    for (int row = 0; row < kBf16TileRows; ++row) unpack_row(segment, row);
+  }
+
+ private:
+  const Bf16Weights& w_;
+  RowUnpack unpack_;
+  uint16_t* buffers_;
+};
+
+// All in one pass: the totals stay in the tiles, and the next segment is unpacked between the steps of this one.
+template <int kBlocks, bool kLow>
+void multiply_once(Unpacker& weights, const Pass& pass, float* totals) {
+  configure(pass.rows);
+  zero_totals<kBlocks>();
+  weights.unpack(0);
+  const int64_t num_segments = weights.num_segments();
+  for (int64_t segment = 0; segment < num_segments; ++segment) {
+    const int num_steps = weights.num_steps(segment);
+    for (int i = 0; i < kSegmentSteps; ++i) {
+      if (segment + 1 < num_segments) weights.unpack_row(segment + 1, i);
+      if (i >= num_steps) continue;
+      pass_step<kBlocks, kLow>(weights.high(segment) + i * kStepWords, weights.low(segment) + i * kStepWords, pass,
+                               segment * kSegmentSteps + i);
+    }
+  }
+  store_totals<kBlocks>(totals, pass.rows);
+  release();
+}
+
+// One segment of one of many passes; the totals come from memory and go there.
+template <int kBlocks, bool kLow>
+void multiply_segment(const Unpacker& weights, int64_t segment, const Pass& pass, float* totals) {
+  if (segment == 0) {
+    zero_totals<kBlocks>();
+  } else {
+    load_totals<kBlocks>(totals, pass.rows);
+  }
+  const int num_steps = weights.num_steps(segment);
+  for (int i = 0; i < num_steps; ++i) {
+    pass_step<kBlocks, kLow>(weights.high(segment) + i * kStepWords, weights.low(segment) + i * kStepWords, pass,
+                             segment * kSegmentSteps + i);
+  }
+  store_totals<kBlocks>(totals, pass.rows);
+}
+
+template <template <int, bool> class Function, typename... Arguments>
+inline void with_shape(int num_blocks, bool has_low, Arguments&&... arguments) {
+  const auto with_low = [&]<bool kLow>() {
+    switch (num_blocks) {
+      case 1: return Function<1, kLow>::call(arguments...);
+      case 2: return Function<2, kLow>::call(arguments...);
+      case 3: return Function<3, kLow>::call(arguments...);
+      default: return Function<4, kLow>::call(arguments...);
+    }
+  };
+  if (has_low) return with_low.template operator()<true>();
+  return with_low.template operator()<false>();
+}
+
+template <int kBlocks, bool kLow>
+struct Once {
+  static void call(Unpacker& weights, const Pass& pass, float* totals) {
+    multiply_once<kBlocks, kLow>(weights, pass, totals);
+  }
+};
+template <int kBlocks, bool kLow>
+struct Segment {
+  static void call(const Unpacker& weights, int64_t segment, const Pass& pass, float* totals) {
+    multiply_segment<kBlocks, kLow>(weights, segment, pass, totals);
+  }
+};
+
+// A tile of totals, (16 weight rows, rows of activations), to rows of y.
+inline void write_block(const float* totals, int num_x, int num_columns, float* y, int64_t y_stride) {
+  const auto mask = static_cast<__mmask16>((1u << num_columns) - 1);
+  if (num_x == 1) {
+    _mm512_mask_storeu_ps(y, mask, _mm512_load_ps(totals));
+    return;
+  }
+  const auto inside = static_cast<__mmask16>((1u << num_x) - 1);
+  __m512i rows[16];
+#pragma GCC unroll 16
+  for (int row = 0; row < 16; ++row) rows[row] = _mm512_maskz_loadu_epi32(inside, totals + row * num_x);
+  transpose_words(rows);
+#pragma GCC unroll 16
+  for (int row = 0; row < 16; ++row) {
+    if (row < num_x) _mm512_mask_storeu_ps(y + row * y_stride, mask, _mm512_castsi512_ps(rows[row]));
+  }
+}
+
+// Passes over rows [first, first + count): up to four whole blocks each, then the last block if it is not whole.
+template <typename Function>
+inline void for_passes(const Bf16Input& x, int64_t padded, int first, int count, Function function) {
+  for (int done = 0; done < count;) {
+    const int left = count - done, whole = left / kBf16PackRows;
+    const int num_blocks = whole > kMaxBlocks ? kMaxBlocks : whole > 0 ? whole : 1;
+    const int rows = whole > 0 ? kBf16PackRows : left;
+    const int64_t at = (first + done) * padded;
+    const Pass pass = {x.high + at, x.low == nullptr ? nullptr : x.low + at, kBf16PackRows * padded, rows};
+    function(pass, num_blocks, done);
+    done += num_blocks * rows;
+  }
+}
+
+void multiply(const Bf16Weights& w, const Bf16Input& x, std::byte* scratch, float* y, int64_t y_stride) {
+  Unpacker weights(w, scratch);
+  float* totals = reinterpret_cast<float*>(scratch + Unpacker::kBytes);
+  const int64_t padded = bf16_padded(w.length);
+  const bool has_low = needs_low_part(w.dtype);
+  for (int first = 0; first < x.num_rows; first += kMaxRows) {
+    const int count = x.num_rows - first < kMaxRows ? x.num_rows - first : kMaxRows;
+    const bool is_one_pass = count <= kBf16PackRows || (count % kBf16PackRows == 0 && count <= kMaxBlocks * kBf16PackRows);
+    for (int64_t segment = 0; segment < (is_one_pass ? 1 : weights.num_segments()); ++segment) {
+      if (!is_one_pass) weights.unpack(segment);
+      int configured = 0;
+      for_passes(x, padded, first, count, [&](const Pass& pass, int num_blocks, int done) {
+        float* out = totals + done * kBf16TileRows;
+        if (is_one_pass) return with_shape<Once>(num_blocks, has_low, weights, pass, out);
+        if (configured != pass.rows) configure(configured = pass.rows);
+        with_shape<Segment>(num_blocks, has_low, weights, segment, pass, out);
+      });
+      if (!is_one_pass) release();
+    }
+    for (int done = 0; done < count; done += kBf16PackRows) {
+      const int rows = count - done < kBf16PackRows ? count - done : kBf16PackRows;
+      write_block(totals + done * kBf16TileRows, rows, w.num_rows, y + (first + done) * y_stride, y_stride);
+    }
+  }
+}
+
+// Rows of a block side by side: pairs of elements of each row, as the instruction wants them.
+void pack(const float* const* x, int num_x, int64_t length, uint16_t* high, uint16_t* low) {
+  const auto inside = static_cast<__mmask16>((1u << num_x) - 1);
+  const auto put = [&](__m512i (&rows)[16], uint16_t* out) {
+    if (num_x == 1) return _mm512_storeu_si512(out, rows[0]);
+    transpose_words(rows);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) _mm512_mask_storeu_epi32(out + 2 * i * num_x, inside, rows[i]);
+  };
+  for (int64_t start = 0; start < length; start += kBf16Step) {
+    __m512i rows[16], low_rows[16];
+    for (int row = 0; row < 16; ++row) {
+      rows[row] = low_rows[row] = _mm512_setzero_si512();
+      if (row >= num_x) continue;
+      const uint32_t mask = first_words(length - start);
+      const float* from = x[row] + start;
+      alignas(64) uint16_t words[2 * kBf16Step];
+      split(_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), from),
+            _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), from + 16), words,
+            low == nullptr ? nullptr : words + kBf16Step);
+      rows[row] = _mm512_load_si512(words);
+      if (low != nullptr) low_rows[row] = _mm512_load_si512(words + kBf16Step);
+    }
+    put(rows, high + start * num_x);
+    if (low != nullptr) put(low_rows, low + start * num_x);
+  }
+}
+
+}  // namespace
+
+const Bf16Kernels kAmxKernels = {"amx", Unpacker::kBytes + kMaxRows * kBf16TileRows * 4, pack, multiply};
+
+}  // namespace moescope
