@@ -17,7 +17,7 @@ enum class Precision : uint8_t { Ref, Fast };
 std::unique_ptr<Backend> make_cpu_backend(const ModelConfig& config, const Weights& weights, int num_threads,
                                           Precision precision);
 
-// The instruction set that its products would use: "avx512vnni", "avx512", "avx2", "neon" or "portable".
+// How its products would be computed: an instruction set for `ref`, a way of cpu/fast_kernels.h for `fast`.
 const char* cpu_instruction_set(Precision precision);
 
 // What the machine can do at most: bytes read from memory, or multiply-accumulates of factors of a type.

@@ -16,18 +16,17 @@ enum class ProfileOp : uint8_t {
   Attention,     // scores and weighted values
   AttentionOut,  // output projection, add
   Route,         // norm, router, selection, shared gate
-  ExpertsIn,     // rows grouped by expert; gate, up
-  ExpertsOut,    // down
-  SharedExpert,
+  ExpertsIn,     // rows grouped by expert; gate, up; of the shared expert too
+  ExpertsOut,    // down, of the shared expert too
   ExpertsAdd,
   FeedForward,  // dense layers
   Head,         // final norm, output matrix
   Answer,       // log-probabilities, sampling
 };
 
-constexpr std::array kProfileOpNames = {"embed",        "attention in", "rope",        "attention",     "attention out",
-                                        "route",        "experts in",   "experts out", "shared expert", "experts add",
-                                        "feed forward", "head",         "answer"};
+constexpr std::array kProfileOpNames = {"embed",         "attention in", "rope",       "attention",
+                                        "attention out", "route",        "experts in", "experts out",
+                                        "experts add",   "feed forward", "head",       "answer"};
 constexpr int kNumProfileOps = static_cast<int>(kProfileOpNames.size());
 constexpr int kOutsideLayers = -1;
 

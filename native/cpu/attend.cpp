@@ -56,17 +56,22 @@ void CpuBackend::attend(int layer, const Batch& batch, float* x) {
 
   ProfileSpan span = profile_span(layer);
   span.begin(ProfileOp::AttentionIn, [&] { return work_of(rows, {&weights.q, &weights.k, &weights.v}); });
-  rms_norm(x, rows, weights.attn_norm, normed_.data());
-  matmul(normed_.data(), rows, weights.q, weights.q_bias, q_.data());
-  matmul(normed_.data(), rows, weights.k, weights.k_bias, k_.data());
-  matmul(normed_.data(), rows, weights.v, weights.v_bias, v_.data());
+  const int64_t hidden = config_.hidden_size;
+  rows_side_.prepare(matmul_kernels_, forms_of({&weights.q, &weights.k, &weights.v}), normed_.data(), rows, hidden);
+  fill(rows_side_, [&](int64_t row) { rms_norm(x + row * hidden, weights.attn_norm, &normed_[row * hidden]); });
+  const MatmulInput normed = rows_side_.group(0, rows);
+  const auto bias = [](const std::vector<float>& values) { return values.empty() ? nullptr : &values; };
+  multiply({{normed, &weights.q, q_.data(), bias(weights.q_bias)},
+            {normed, &weights.k, k_.data(), bias(weights.k_bias)},
+            {normed, &weights.v, v_.data(), bias(weights.v_bias)}});
   span.begin(ProfileOp::Rope);
   rope_and_cache(layer, batch);
   span.begin(ProfileOp::Attention, [&] { return attention_work(batch); });
   attention(layer, batch);
   span.begin(ProfileOp::AttentionOut, [&] { return work_of(rows, {&weights.o}); });
-  matmul(context_.data(), rows, weights.o, {}, block_out_.data());
-  add_rows(block_out_.data(), rows, x);
+  rows_side_.prepare(matmul_kernels_, forms_of({&weights.o}), context_.data(), rows, config_.q_size());
+  fill(rows_side_, [](int64_t) {});
+  multiply({{rows_side_.group(0, rows), &weights.o, block_out_.data(), nullptr, x}});
 }
 
 void CpuBackend::rope_and_cache(int layer, const Batch& batch) {

@@ -8,22 +8,22 @@
 namespace moescope {
 
 CpuBackend::CpuBackend(const ModelConfig& config, const Weights& weights, int num_threads, const Kernels& kernels,
-                       const IntKernels* int_kernels)
+                       const FastKernels* fast)
     : config_(config),
       weights_(weights),
       kernels_(kernels),
-      matmul_kernels_{kernels, int_kernels},
+      matmul_kernels_{kernels, fast},
       pool_(num_threads),
       scratch_(pool_.num_threads()) {}
 
 std::unique_ptr<Backend> make_cpu_backend(const ModelConfig& config, const Weights& weights, int num_threads,
                                           Precision precision) {
-  const IntKernels* int_kernels = precision == Precision::Fast ? &best_int_kernels() : nullptr;
-  return std::make_unique<CpuBackend>(config, weights, num_threads, best_kernels(), int_kernels);
+  const FastKernels* fast = precision == Precision::Fast ? &chosen_fast_kernels() : nullptr;
+  return std::make_unique<CpuBackend>(config, weights, num_threads, best_kernels(), fast);
 }
 
 const char* cpu_instruction_set(Precision precision) {
-  return precision == Precision::Fast ? best_int_kernels().name : best_kernels().name;
+  return precision == Precision::Fast ? chosen_fast_kernels().name : best_kernels().name;
 }
 
 Backend::Activations CpuBackend::activations(int rows) {
@@ -57,28 +57,27 @@ void CpuBackend::embed(const Batch& batch, float* x) {
   });
 }
 
-void CpuBackend::matmul(const float* x, int rows, const Matrix& w, const std::vector<float>& bias, float* y) {
-  const MatmulInput input = input_for(w, x, rows, int_rows_);
-  pool_.parallel_for(num_tiles(w), [&](int64_t tile, int thread) {
-    matmul_tile(matmul_kernels_, input, w, tile, scratch_[thread], y);
-    if (bias.empty()) return;
-    const int64_t end = std::min<int64_t>(w.rows, (tile + 1) * kTileRows);
-    for (int row = 0; row < rows; ++row) {
-      for (int64_t column = tile * kTileRows; column < end; ++column) y[row * w.rows + column] += bias[column];
+InputForms CpuBackend::forms_of(std::initializer_list<const Matrix*> matrices) const {
+  InputForms forms;
+  for (const Matrix* matrix : matrices) forms.add(matmul_kernels_, *matrix);
+  return forms;
+}
+
+void CpuBackend::multiply(std::initializer_list<Product> products) {
+  int64_t total = 0;
+  for (const Product& product : products) total += num_tiles(*product.w);
+  pool_.parallel_for(total, [&](int64_t tile, int thread) {
+    const Product* product = products.begin();
+    for (; tile >= num_tiles(*product->w); ++product) tile -= num_tiles(*product->w);
+    const Matrix& w = *product->w;
+    matmul_tile(matmul_kernels_, product->x, w, tile, scratch_[thread], product->y);
+    const int64_t first = tile * kTileRows, end = std::min<int64_t>(w.rows, first + kTileRows);
+    for (int64_t row = 0; row < product->x.num_rows; ++row) {
+      float* y = product->y + row * w.rows;
+      for (int64_t i = first; product->bias != nullptr && i < end; ++i) y[i] += (*product->bias)[i];
+      float* residual = product->residual + row * w.rows;
+      for (int64_t i = first; product->residual != nullptr && i < end; ++i) residual[i] += y[i];
     }
-  });
-}
-
-MatmulInput CpuBackend::input_for(const Matrix& w, const float* x, int64_t rows, IntRows& room) {
-  if (!matmul_kernels_.wants_integers(w)) return {x, nullptr, static_cast<int>(rows)};
-  room.quantize(pool_, *matmul_kernels_.integers, x, rows, w.cols);
-  return {x, room.rows(), static_cast<int>(rows)};
-}
-
-void CpuBackend::add_rows(const float* addend, int rows, float* x) {
-  pool_.parallel_for(rows, [&](int64_t row, int) {
-    const int64_t start = row * config_.hidden_size;
-    for (int64_t i = start; i < start + config_.hidden_size; ++i) x[i] += addend[i];
   });
 }
 

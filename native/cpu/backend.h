@@ -1,6 +1,6 @@
 // The CPU backend. Precision `ref`: fp32 throughout, sums of squares and of router probabilities in fp64, weights dequantised.
-// Precision `fast`: the same, but products with quantised weights are integer dot products on activations rounded to 8 bits; the
-// router stays fp32. One op per file, named as in core/backend.h.
+// Precision `fast`: the same, but products with the weights are those of cpu/fast_kernels.h; the router stays fp32. One op per file,
+// named as in core/backend.h.
 #pragma once
 
 #include <initializer_list>
@@ -9,6 +9,7 @@
 #include "core/backend.h"
 #include "core/weights.h"
 #include "cpu/arch/kernels.h"
+#include "cpu/fast_kernels.h"
 #include "cpu/matmul.h"
 #include "cpu/profile_span.h"
 #include "cpu/thread_pool.h"
@@ -17,9 +18,9 @@ namespace moescope {
 
 class CpuBackend final : public Backend {
  public:
-  // `config` and `weights` must outlive the backend. `int_kernels`: null for precision `ref`.
+  // `config` and `weights` must outlive the backend. `fast`: null for precision `ref`.
   CpuBackend(const ModelConfig& config, const Weights& weights, int num_threads, const Kernels& kernels,
-             const IntKernels* int_kernels = nullptr);
+             const FastKernels* fast = nullptr);
 
   Activations activations(int rows) override;
   void embed(const Batch& batch, float* x) override;
@@ -40,20 +41,53 @@ class CpuBackend final : public Backend {
   // Bytes and products of attention: every key and value of a run once.
   ProfileWork attention_work(const Batch& batch) const;
 
-  // out = x / rms(x) * weight, row by row.
-  void rms_norm(const float* x, int rows, const std::vector<float>& weight, float* out);
-  // y = x W^T (+ bias) over all tiles and threads. `bias`: (w.rows) or empty.
-  void matmul(const float* x, int rows, const Matrix& w, const std::vector<float>& bias, float* y);
-  // x as a left side for `w`; its integers, if wanted, are made in `room`.
-  MatmulInput input_for(const Matrix& w, const float* x, int64_t rows, IntRows& room);
-  MatmulInput input_for_experts(const std::vector<FeedForward>& experts,
-                                std::initializer_list<Matrix FeedForward::*> parts, const float* x, int64_t rows);
+  // out = x / rms(x) * weight, (hidden) each.
+  void rms_norm(const float* x, const std::vector<float>& weight, float* out) const;
+
+  // y = x W^T, then y += bias, then residual += y where there are such.
+  struct Product {
+    MatmulInput x;
+    const Matrix* w;
+    float* y;                                  // (rows, w.rows)
+    const std::vector<float>* bias = nullptr;  // (w.rows)
+    float* residual = nullptr;                 // (rows, w.rows)
+  };
+  // All tiles of all products, divided among the threads.
+  void multiply(std::initializer_list<Product> products);
+  InputForms forms_of(std::initializer_list<const Matrix*> matrices) const;
+
+  // Calls work(row) for each row, then fills its block of the left side.
+  template <typename Work>
+  void fill(LeftSide& side, const Work& work) {
+    pool_.parallel_for(side.num_blocks(), [&](int64_t index, int) {
+      const LeftSide::Block& block = side.block(index);
+      for (int64_t row = block.first; row < block.first + block.count; ++row) work(row);
+      side.fill(index);
+    });
+  }
+
+  // Fills the left sides of the routed and of the shared expert, if there is one.
+  void fill_both(LeftSide& experts, LeftSide& shared, bool has_shared);
+
+  // out = down(silu(gate x) * (up x)) for rows that meet the same matrices.
+  struct GatedRows {
+    const FeedForward* ffn;
+    MatmulInput x;
+    LeftSide* inner;            // of the product with `down`
+    int64_t first;              // row of `inner`
+    float* gate;                // (rows, intermediate): gate x, then silu(gate x) * (up x)
+    float* up;                  // (rows, intermediate)
+    float* out;                 // (rows, hidden)
+    float* residual = nullptr;  // (rows, hidden): `out` is added to it
+  };
+  // gate and up of all groups.
+  void gated_in(const std::vector<GatedRows>& groups);
+  // down of all groups; their left sides are filled.
+  void gated_out(const std::vector<GatedRows>& groups);
+
   // Rotates q and k, scales q, and writes k and v to the cache.
   void rope_and_cache(int layer, const Batch& batch);
   void attention(int layer, const Batch& batch);
-  // out = down(silu(gate x) * (up x)); `inner`: room for (2 * rows, intermediate).
-  void dense_ffn(const FeedForward& ffn, const float* x, int rows, std::vector<float>& inner, float* out);
-  void add_rows(const float* addend, int rows, float* x);
 
   const ModelConfig& config_;
   const Weights& weights_;
@@ -61,16 +95,18 @@ class CpuBackend final : public Backend {
   const MatmulKernels matmul_kernels_;
   ThreadPool pool_;
   Profile* profile_ = nullptr;
-  std::vector<Scratch> scratch_;  // by thread
-  IntRows int_rows_;
+  std::vector<Scratch> scratch_;             // by thread
+  LeftSide rows_side_;                       // of the rows of a batch
+  LeftSide expert_side_;                     // of assignments, grouped by expert
+  LeftSide inner_side_, expert_inner_side_;  // of the same, between gate and down
 
-  std::vector<float> x_, h_;                                  // (rows, hidden)
-  std::vector<float> normed_, block_out_;                     // (rows, hidden)
-  std::vector<float> q_, context_;                            // (rows, heads * head_dim)
-  std::vector<float> k_, v_;                                  // (rows, kv_heads * head_dim)
-  std::vector<float> inner_;                                  // (2 * rows, intermediate)
-  std::vector<float> expert_in_, expert_inner_, expert_out_;  // by assignment, grouped by expert
-  std::vector<float> shared_out_;                             // (rows, hidden)
+  std::vector<float> x_, h_;                      // (rows, hidden)
+  std::vector<float> normed_, block_out_;         // (rows, hidden)
+  std::vector<float> q_, context_;                // (rows, heads * head_dim)
+  std::vector<float> k_, v_;                      // (rows, kv_heads * head_dim)
+  std::vector<float> inner_;                      // (2 * rows, intermediate)
+  std::vector<float> expert_inner_, expert_out_;  // by assignment, grouped by expert
+  std::vector<float> shared_out_;                 // (rows, hidden)
 };
 
 }  // namespace moescope

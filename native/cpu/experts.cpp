@@ -39,24 +39,6 @@ Grouping group_by_expert(const Routes& routes, int rows, int num_experts) {
   return grouping;
 }
 
-// One tile of one expert's weight rows.
-struct Task {
-  int expert;
-  int64_t tile;
-};
-
-std::vector<Task> tasks_of(const Grouping& grouping, const std::vector<FeedForward>& experts,
-                           Matrix FeedForward::*part) {
-  std::vector<Task> tasks;
-  for (size_t expert = 0; expert < experts.size(); ++expert) {
-    if (grouping.starts[expert] == grouping.starts[expert + 1]) continue;
-    for (int64_t tile = 0; tile < num_tiles(experts[expert].*part); ++tile) {
-      tasks.push_back({static_cast<int>(expert), tile});
-    }
-  }
-  return tasks;
-}
-
 // Bytes and products of the experts that run: each expert's matrices once, its rows times their size.
 ProfileWork experts_work(const Grouping& grouping, const std::vector<FeedForward>& experts,
                          std::initializer_list<Matrix FeedForward::*> parts) {
@@ -73,71 +55,66 @@ ProfileWork experts_work(const Grouping& grouping, const std::vector<FeedForward
 
 }  // namespace
 
-// Experts of one layer need not have one type: integers are made if any of them wants them.
-MatmulInput CpuBackend::input_for_experts(const std::vector<FeedForward>& experts,
-                                          std::initializer_list<Matrix FeedForward::*> parts, const float* x,
-                                          int64_t rows) {
-  for (const FeedForward& ffn : experts) {
-    for (Matrix FeedForward::*part : parts) {
-      if (matmul_kernels_.wants_integers(ffn.*part)) return input_for(ffn.*part, x, rows, int_rows_);
-    }
-  }
-  return {x, nullptr, static_cast<int>(rows)};
-}
-
 void CpuBackend::experts(int layer, int rows, float* x, const float* h, const Routes& routes) {
   const LayerWeights& weights = weights_.layers[layer];
+  const FeedForward& shared = weights.shared;
+  const bool has_shared = !shared.gate.empty();
   const int64_t hidden = config_.hidden_size, intermediate = config_.moe_intermediate_size;
+  const int64_t shared_rows = has_shared ? rows : 0, shared_intermediate = config_.shared_expert_intermediate_size;
   const Grouping grouping = group_by_expert(routes, rows, config_.num_experts);
+  const int64_t assignments = static_cast<int64_t>(grouping.rows.size());
   ProfileSpan span = profile_span(layer);
   span.begin(ProfileOp::ExpertsIn, [&] {
-    return experts_work(grouping, weights.experts, {&FeedForward::gate, &FeedForward::up});
+    ProfileWork work = experts_work(grouping, weights.experts, {&FeedForward::gate, &FeedForward::up});
+    if (has_shared) work += work_of(rows, {&shared.gate, &shared.up});
+    return work;
   });
-  const int64_t assignments = static_cast<int64_t>(grouping.rows.size());
-  expert_in_.resize(std::max<size_t>(expert_in_.size(), assignments * hidden));
   expert_inner_.resize(std::max<size_t>(expert_inner_.size(), 2 * assignments * intermediate));
   expert_out_.resize(std::max<size_t>(expert_out_.size(), assignments * hidden));
-  float* gate = expert_inner_.data();
-  float* up = gate + assignments * intermediate;
+  inner_.resize(std::max<size_t>(inner_.size(), 2 * shared_rows * shared_intermediate));
+  shared_out_.resize(std::max<size_t>(shared_out_.size(), shared_rows * hidden));
 
-  pool_.parallel_for(assignments, [&](int64_t place, int) {
-    std::copy_n(h + grouping.rows[place] * hidden, hidden, &expert_in_[place * hidden]);
-  });
-  const MatmulInput in =
-      input_for_experts(weights.experts, {&FeedForward::gate, &FeedForward::up}, expert_in_.data(), assignments);
-  const std::vector<Task> inner_tasks = tasks_of(grouping, weights.experts, &FeedForward::gate);
-  pool_.parallel_for(static_cast<int64_t>(inner_tasks.size()), [&](int64_t index, int thread) {
-    const Task& task = inner_tasks[index];
-    const FeedForward& ffn = weights.experts[task.expert];
-    const int64_t start = grouping.starts[task.expert];
-    const int count = static_cast<int>(grouping.starts[task.expert + 1] - start);
-    const MatmulInput rows_in = in.slice(start, hidden, count);
-    matmul_tile(matmul_kernels_, rows_in, ffn.gate, task.tile, scratch_[thread], gate + start * intermediate);
-    matmul_tile(matmul_kernels_, rows_in, ffn.up, task.tile, scratch_[thread], up + start * intermediate);
-    const int64_t first = task.tile * kTileRows, columns = std::min<int64_t>(kTileRows, intermediate - first);
-    for (int64_t place = start; place < start + count; ++place) {
-      float* inner = gate + place * intermediate + first;
-      kernels_.silu_mul(inner, up + place * intermediate + first, columns, inner);
-    }
-  });
-  span.begin(ProfileOp::ExpertsOut, [&] { return experts_work(grouping, weights.experts, {&FeedForward::down}); });
-  const MatmulInput inner = input_for_experts(weights.experts, {&FeedForward::down}, gate, assignments);
-  const std::vector<Task> out_tasks = tasks_of(grouping, weights.experts, &FeedForward::down);
-  pool_.parallel_for(static_cast<int64_t>(out_tasks.size()), [&](int64_t index, int thread) {
-    const Task& task = out_tasks[index];
-    const int64_t start = grouping.starts[task.expert];
-    const int count = static_cast<int>(grouping.starts[task.expert + 1] - start);
-    matmul_tile(matmul_kernels_, inner.slice(start, intermediate, count), weights.experts[task.expert].down, task.tile,
-                scratch_[thread], &expert_out_[start * hidden]);
-  });
-
-  const bool has_shared = !weights.shared.gate.empty();
-  if (has_shared) {
-    const FeedForward& shared = weights.shared;
-    span.begin(ProfileOp::SharedExpert, [&] { return work_of(rows, {&shared.gate, &shared.up, &shared.down}); });
-    shared_out_.resize(std::max<size_t>(shared_out_.size(), static_cast<size_t>(rows) * hidden));
-    dense_ffn(shared, h, rows, inner_, shared_out_.data());
+  // Experts of one layer need not have one type.
+  InputForms in_forms, out_forms;
+  for (const FeedForward& ffn : weights.experts) {
+    for (const Matrix* matrix : {&ffn.gate, &ffn.up}) in_forms.add(matmul_kernels_, *matrix);
+    out_forms.add(matmul_kernels_, ffn.down);
   }
+  std::vector<const float*> sources;
+  for (int64_t row : grouping.rows) sources.push_back(h + row * hidden);
+  expert_side_.prepare(matmul_kernels_, in_forms, std::move(sources), grouping.starts, hidden);
+  if (has_shared) rows_side_.prepare(matmul_kernels_, forms_of({&shared.gate, &shared.up}), h, rows, hidden);
+  fill_both(expert_side_, rows_side_, has_shared);
+
+  std::vector<GatedRows> groups;
+  float* gate = expert_inner_.data();
+  for (size_t expert = 0; expert < weights.experts.size(); ++expert) {
+    const int64_t start = grouping.starts[expert], count = grouping.starts[expert + 1] - start;
+    if (count == 0) continue;
+    groups.push_back({&weights.experts[expert], expert_side_.group(start, count), &expert_inner_side_, start,
+                      gate + start * intermediate, gate + (assignments + start) * intermediate,
+                      &expert_out_[start * hidden]});
+  }
+  if (has_shared) {
+    groups.push_back({&shared, rows_side_.group(0, rows), &inner_side_, 0, inner_.data(),
+                      inner_.data() + rows * shared_intermediate, shared_out_.data()});
+  }
+  gated_in(groups);
+
+  span.begin(ProfileOp::ExpertsOut, [&] {
+    ProfileWork work = experts_work(grouping, weights.experts, {&FeedForward::down});
+    if (has_shared) work += work_of(rows, {&shared.down});
+    return work;
+  });
+  sources.clear();
+  for (int64_t place = 0; place < assignments; ++place) sources.push_back(gate + place * intermediate);
+  expert_inner_side_.prepare(matmul_kernels_, out_forms, std::move(sources), grouping.starts, intermediate);
+  if (has_shared) {
+    inner_side_.prepare(matmul_kernels_, forms_of({&shared.down}), inner_.data(), rows, shared_intermediate);
+  }
+  fill_both(expert_inner_side_, inner_side_, has_shared);
+  gated_out(groups);
+
   span.begin(ProfileOp::ExpertsAdd);
   pool_.parallel_for(rows, [&](int64_t row, int) {
     float* sum = &block_out_[row * hidden];
@@ -151,6 +128,18 @@ void CpuBackend::experts(int layer, int rows, float* x, const float* h, const Ro
       kernels_.add_scaled(routes.shared_gate[row], &shared_out_[row * hidden], hidden, sum);
     for (int64_t i = 0; i < hidden; ++i) x[row * hidden + i] += sum[i];
   });
+}
+
+void CpuBackend::fill_both(LeftSide& experts, LeftSide& shared, bool has_shared) {
+  const int64_t expert_blocks = experts.num_blocks(), shared_blocks = has_shared ? shared.num_blocks() : 0;
+  const auto fill_one = [&](int64_t block, int) {
+    if (block < expert_blocks) return experts.fill(block);
+    shared.fill(block - expert_blocks);
+  };
+  // A few blocks take less time than a thread needs to notice them.
+  constexpr int64_t kFewBlocks = 8;
+  if (expert_blocks + shared_blocks > kFewBlocks) return pool_.parallel_for(expert_blocks + shared_blocks, fill_one);
+  for (int64_t block = 0; block < expert_blocks + shared_blocks; ++block) fill_one(block, 0);
 }
 
 }  // namespace moescope

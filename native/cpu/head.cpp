@@ -62,9 +62,10 @@ void CpuBackend::head(const float* x, const std::vector<HeadRequest>& requests) 
       places.push_back(count - 1);
     }
     span.begin(ProfileOp::Head, [&] { return work_of(count, {&weights_.head}); });
-    rms_norm(rows.data(), count, weights_.final_norm, rows.data());
     logits.resize(std::max<size_t>(logits.size(), count * vocab));
-    matmul(rows.data(), count, weights_.head, {}, logits.data());
+    rows_side_.prepare(matmul_kernels_, forms_of({&weights_.head}), rows.data(), count, hidden);
+    fill(rows_side_, [&](int64_t row) { rms_norm(&rows[row * hidden], weights_.final_norm, &rows[row * hidden]); });
+    multiply({{rows_side_.group(0, count), &weights_.head, logits.data()}});
     span.begin(ProfileOp::Answer);
     pool_.parallel_for(static_cast<int64_t>(places.size()), [&](int64_t index, int) {
       answer(requests[next + index], &logits[places[index] * vocab], vocab);

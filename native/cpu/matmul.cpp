@@ -4,20 +4,17 @@
 
 namespace moescope {
 
-void IntRows::quantize(ThreadPool& pool, const IntKernels& kernels, const float* x, int64_t num_rows, int64_t length) {
-  const int64_t runs = length / kActivationRun;
-  const auto grow = [](auto& values, int64_t size) {
-    if (values.size() < static_cast<size_t>(size)) values.resize(size);
-  };
-  grow(q_, num_rows * length);
-  grow(scales_, num_rows * runs);
-  grow(sums_, num_rows * runs);
-  grow(rows_, num_rows);
-  pool.parallel_for(num_rows, [&](int64_t row, int) {
-    int8_t* q = &q_[row * length];
-    kernels.quantize_row(x + row * length, length, q, &scales_[row * runs], &sums_[row * runs]);
-    rows_[row] = {q, &scales_[row * runs], &sums_[row * runs]};
-  });
+std::byte* AlignedRoom::at_least(int64_t size) {
+  constexpr size_t kLine = 64;
+  if (bytes_.size() < static_cast<size_t>(size) + kLine) bytes_.resize(static_cast<size_t>(size) + kLine);
+  const size_t past_line = reinterpret_cast<uintptr_t>(bytes_.data()) % kLine;
+  return bytes_.data() + (past_line == 0 ? 0 : kLine - past_line);
+}
+
+MatmulKernels::Form MatmulKernels::form(const Matrix& w) const {
+  if (fast == nullptr) return Form::Floats;
+  if (fast->integers != nullptr && has_int_form(w.dtype) && w.cols % kActivationRun == 0) return Form::Integers;
+  return fast->bf16 != nullptr && w.dtype != DType::F32 ? Form::Bf16 : Form::Floats;
 }
 
 namespace {
@@ -43,16 +40,27 @@ void matmul_tile(const MatmulKernels& kernels, const MatmulInput& input, const M
                  Scratch& scratch, float* y) {
   const int64_t first = tile * kTileRows;
   const int count = static_cast<int>(std::min<int64_t>(kTileRows, w.rows - first));
-  if (kernels.wants_integers(w)) {
-    scratch.integers.prepare(w.dtype, w.cols);
-    const IntTileView view(scratch.integers);
-    const auto* rows = reinterpret_cast<const uint8_t*>(w.row(first));
-    kernels.integers->unpack(w.dtype, rows, w.row_bytes, count, w.cols, view);
-    kernels.integers->dot(input.integers, input.num_rows, view, count, y + first, w.rows);
-    return;
+  const auto* stored = reinterpret_cast<const uint8_t*>(w.row(first));
+  switch (kernels.form(w)) {
+    case MatmulKernels::Form::Floats: {
+      const float* rows = fp32_rows(w, first, count, scratch.floats);
+      kernels.floats.dot(input.floats, w.cols, input.num_rows, rows, w.cols, count, w.cols, y + first, w.rows);
+      return;
+    }
+    case MatmulKernels::Form::Integers: {
+      scratch.integers.prepare(w.dtype, w.cols);
+      const IntTileView view(scratch.integers);
+      kernels.fast->integers->unpack(w.dtype, stored, w.row_bytes, count, w.cols, view);
+      kernels.fast->integers->dot(input.integers, input.num_rows, view, count, y + first, w.rows);
+      return;
+    }
+    case MatmulKernels::Form::Bf16: {
+      const Bf16Kernels& bf16 = *kernels.fast->bf16;
+      const Bf16Weights weights = {w.dtype, stored, w.row_bytes, count, w.cols};
+      bf16.multiply(weights, input.bf16, scratch.bf16.at_least(bf16.scratch_bytes), y + first, w.rows);
+      return;
+    }
   }
-  const float* rows = fp32_rows(w, first, count, scratch.floats);
-  kernels.floats.dot(input.x, w.cols, input.num_rows, rows, w.cols, count, w.cols, y + first, w.rows);
 }
 
 }  // namespace moescope

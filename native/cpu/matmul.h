@@ -1,64 +1,103 @@
 // y = x W^T for a matrix as stored, in tiles of 16 weight rows that all rows of x meet. Precision `ref` dequantises the tile to fp32;
-// precision `fast` unpacks it to integers where its type allows, and meets activations that were rounded to 8 bits.
+// precision `fast` unpacks it to integers or to bf16, and meets activations that were rounded likewise.
 #pragma once
 
+#include <initializer_list>
 #include <vector>
 
 #include "core/weights.h"
+#include "cpu/arch/bf16_kernels.h"
 #include "cpu/arch/int_kernels.h"
 #include "cpu/arch/kernels.h"
-#include "cpu/thread_pool.h"
+#include "cpu/fast_kernels.h"
 
 namespace moescope {
 
 constexpr int kTileRows = kTileColumns;  // weight rows that are unpacked at once
+static_assert(kTileRows == kBf16TileRows);
 
 inline int64_t num_tiles(const Matrix& w) { return (w.rows + kTileRows - 1) / kTileRows; }
+
+// Memory that begins at a cache line and grows; what it held is lost then.
+class AlignedRoom {
+ public:
+  std::byte* at_least(int64_t size);
+
+ private:
+  std::vector<std::byte> bytes_;
+};
 
 // A thread's room for unpacked weights; grows to the largest tile met.
 struct Scratch {
   std::vector<float> floats;
   IntTile integers;
-};
-
-// Activations of several rows, rounded to 8 bits.
-class IntRows {
- public:
-  // Rounds `num_rows` rows of `length` elements, a multiple of 16.
-  void quantize(ThreadPool& pool, const IntKernels& kernels, const float* x, int64_t num_rows, int64_t length);
-  const IntRow* rows() const { return rows_.data(); }
-
- private:
-  std::vector<int8_t> q_;
-  std::vector<float> scales_;
-  std::vector<int32_t> sums_;
-  std::vector<IntRow> rows_;
-};
-
-// The left side of a product: fp32 rows and, in precision `fast`, the same rows as integers.
-struct MatmulInput {
-  const float* x = nullptr;          // (num_rows, cols)
-  const IntRow* integers = nullptr;  // (num_rows), or null
-  int num_rows = 0;
-
-  // Rows [first, first + count), `cols` elements each.
-  MatmulInput slice(int64_t first, int64_t cols, int count) const {
-    return {x + first * cols, integers == nullptr ? nullptr : integers + first, count};
-  }
+  AlignedRoom bf16;
 };
 
 // The kernels of one precision on one machine.
 struct MatmulKernels {
   const Kernels& floats;
-  const IntKernels* integers;  // null: precision `ref`
+  const FastKernels* fast;  // null: precision `ref`
 
-  // Whether a product with this matrix wants its input as integers.
-  bool wants_integers(const Matrix& w) const {
-    return integers != nullptr && has_int_form(w.dtype) && w.cols % kActivationRun == 0;
-  }
+  // What both sides of a product with this matrix are made of.
+  enum class Form : uint8_t { Floats, Integers, Bf16 };
+  Form form(const Matrix& w) const;
 };
 
-// One tile of y = x W^T: columns [tile * 16, tile * 16 + 16) of y. `input` has integers if the matrix wants them.
+// The forms of activations that some matrices want.
+struct InputForms {
+  bool floats = false, integers = false, bf16 = false, low_part = false;
+
+  void add(const MatmulKernels& kernels, const Matrix& w);
+};
+
+// The left side of a product: the same rows in every form that was asked for.
+struct MatmulInput {
+  int num_rows = 0;
+  const float* floats = nullptr;     // (num_rows, cols)
+  const IntRow* integers = nullptr;  // (num_rows)
+  Bf16Input bf16 = {};
+};
+
+// Activations of several rows, in the forms that products want. Blocks of them are filled one by one, by any thread.
+class LeftSide {
+ public:
+  // Rows of `length` elements, each wherever it lies. Rows [starts[g], starts[g + 1]) are multiplied together, whole: a group.
+  void prepare(const MatmulKernels& kernels, InputForms forms, std::vector<const float*> rows,
+               const std::vector<int64_t>& starts, int64_t length);
+  // One group of rows that follow one another.
+  void prepare(const MatmulKernels& kernels, InputForms forms, const float* rows, int64_t num_rows, int64_t length);
+
+  struct Block {
+    int64_t first;
+    int count;  // 1 to 16 rows
+  };
+  int64_t num_blocks() const { return static_cast<int64_t>(blocks_.size()); }
+  const Block& block(int64_t index) const { return blocks_[index]; }
+  void fill(int64_t block);
+
+  MatmulInput group(int64_t first, int64_t count) const;
+
+ private:
+  void fill_integers(int64_t row);
+
+  const FastKernels* fast_ = nullptr;
+  InputForms forms_;
+  int64_t length_ = 0;
+  std::vector<const float*> sources_;
+  std::vector<Block> blocks_;
+  bool is_gathered_ = false;
+  std::vector<float> floats_;  // rows one after another, if they are not so already
+  std::vector<int8_t> q_;
+  std::vector<float> scales_;
+  std::vector<int32_t> sums_;
+  std::vector<IntRow> integers_;
+  AlignedRoom high_room_, low_room_;
+  uint16_t* high_ = nullptr;
+  uint16_t* low_ = nullptr;
+};
+
+// One tile of y = x W^T: columns [tile * 16, tile * 16 + 16) of y.
 void matmul_tile(const MatmulKernels& kernels, const MatmulInput& input, const Matrix& w, int64_t tile,
                  Scratch& scratch,
                  float* y);  // (num_rows, w.rows)

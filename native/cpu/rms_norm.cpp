@@ -5,15 +5,12 @@
 
 namespace moescope {
 
-void CpuBackend::rms_norm(const float* x, int rows, const std::vector<float>& weight, float* out) {
+void CpuBackend::rms_norm(const float* x, const std::vector<float>& weight, float* out) const {
   const int64_t hidden = config_.hidden_size;
-  pool_.parallel_for(rows, [&](int64_t row, int) {
-    const float* in = x + row * hidden;
-    double sum = 0;
-    for (int64_t i = 0; i < hidden; ++i) sum += static_cast<double>(in[i]) * in[i];
-    const float scale = static_cast<float>(1 / std::sqrt(sum / static_cast<double>(hidden) + config_.rms_norm_eps));
-    for (int64_t i = 0; i < hidden; ++i) out[row * hidden + i] = weight[i] * (in[i] * scale);
-  });
+  double sum = 0;
+  for (int64_t i = 0; i < hidden; ++i) sum += static_cast<double>(x[i]) * x[i];
+  const float scale = static_cast<float>(1 / std::sqrt(sum / static_cast<double>(hidden) + config_.rms_norm_eps));
+  for (int64_t i = 0; i < hidden; ++i) out[i] = weight[i] * (x[i] * scale);
 }
 
 }  // namespace moescope

@@ -50,11 +50,11 @@ void CpuBackend::route(int layer, const Batch& batch, const float* x, float* h, 
   routes.weights.assign(routes.run.size(), 0);
   routes.shared_gate.assign(rows, 0);
 
-  rms_norm(x, rows, weights.ffn_norm, h);
   std::vector<RouteDecision> decisions(pool_.num_threads());
   std::vector<std::vector<float>> router_logits(pool_.num_threads(), std::vector<float>(num_experts));
   pool_.parallel_for(rows, [&](int64_t row, int thread) {
-    const float* input = h + row * config_.hidden_size;
+    float* input = h + row * config_.hidden_size;
+    rms_norm(x + row * config_.hidden_size, weights.ffn_norm, input);
     std::vector<float>& z = router_logits[thread];
     kernels_.dot(input, 0, 1, weights.router.data(), config_.hidden_size, num_experts, config_.hidden_size, z.data(),
                  0);

@@ -1,61 +1,42 @@
-// Fixed workers that claim items one at a time, so that a slow or taken core holds up nobody but its own item. The caller works too.
+// Loops divided among the threads of the process. Items are claimed one at a time, so a slow or taken core holds up nobody but its own
+// item: the caller works too, and waits only for workers that have claimed something.
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
-#include <exception>
 #include <functional>
-#include <mutex>
-#include <thread>
-#include <vector>
+#include <memory>
 
 namespace moescope {
 
+class Workers;
+
+// What one backend asks of the workers: how many of them, when to stop, whether to measure. All pools of the process share the workers;
+// several may have jobs at the same time, from several callers.
 class ThreadPool {
  public:
-  explicit ThreadPool(int num_threads);  // OutOfMemory where the system gives fewer
+  explicit ThreadPool(int num_threads);  // the caller's included; OutOfMemory where the system gives fewer
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int num_threads() const { return static_cast<int>(workers_.size()) + 1; }
+  int num_threads() const { return num_threads_; }
 
   // Calls work(item, thread) for every item in [0, num_items), thread in [0, num_threads). Returns when all are done. The first
-  // exception ends the job early and is thrown here; a set cancel flag ends it with Aborted. One job at a time.
+  // exception ends the job early and is thrown here; a set cancel flag ends it with Aborted. One job of a pool at a time.
   void parallel_for(int64_t num_items, const std::function<void(int64_t item, int thread)>& work);
 
   void set_cancel(const std::atomic<bool>* cancel) { cancel_ = cancel; }
 
   // While measured, the pool adds up the time that its threads, the caller included, spend in work.
-  void set_measured(bool measured) { measured_.store(measured, std::memory_order_relaxed); }
-  double busy_seconds() const { return static_cast<double>(busy_nanoseconds_.load(std::memory_order_relaxed)) * 1e-9; }
+  void set_measured(bool measured) { measured_ = measured; }
+  double busy_seconds() const { return static_cast<double>(busy_nanoseconds_) * 1e-9; }
 
  private:
-  struct Job {
-    const std::function<void(int64_t, int)>* work = nullptr;
-    int64_t num_items = 0;
-    std::atomic<int64_t> next{0};
-    std::atomic<bool> stop{false};
-    std::exception_ptr error;
-    std::mutex error_mutex;
-  };
-
-  void run(Job& job, int thread);
-  void claim_items(Job& job, int thread);
-  void worker(int thread);
-  void close();
-
-  std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::condition_variable finished_;
-  Job* job_ = nullptr;
-  uint64_t generation_ = 0;
-  int busy_ = 0;
-  bool closing_ = false;
+  int num_threads_;
+  std::shared_ptr<Workers> workers_;  // null for one thread
   const std::atomic<bool>* cancel_ = nullptr;
-  std::atomic<bool> measured_{false};
-  std::atomic<int64_t> busy_nanoseconds_{0};
+  bool measured_ = false;
+  int64_t busy_nanoseconds_ = 0;
 };
 
 }  // namespace moescope

@@ -46,7 +46,6 @@ CASE("calls, bytes and products are those of the matrices and positions that a s
                                ProfileOp::ExpertsOut}) {
       CHECK_EQ(profile.calls[cell(profile, op, layer)], kChunks);
     }
-    CHECK_EQ(profile.calls[cell(profile, ProfileOp::SharedExpert, layer)], 0);
     const double assignments = kRows * config.num_experts_per_token;
     const double expert = config.hidden_size * config.moe_intermediate_size;
     CHECK_EQ(profile.macs[cell(profile, ProfileOp::ExpertsIn, layer)], 2 * assignments * expert);

@@ -22,13 +22,45 @@ CASE("the bits do not depend on the number of threads") {
   });
 }
 
-CASE("the bits do not depend on the instruction set") {
+CASE("the bits do not depend on the instruction set of what is fp32") {
   for_each_model([](const TinyCheckpoint& model, CacheType type, const auto& prompt, const Rows& expected) {
     for (int variant = 0; variant < num_kernel_variants(); ++variant) {
       Session session(model.load(2, kernel_variant(variant)), type, 512);
       check_same(kernel_variant(variant).name, model, whole(session, prompt), expected);
     }
   });
+}
+
+CASE("the ways to multiply integers give the same bits") {
+  for (const TinyCheckpoint* model : all_models()) {
+    const std::vector<int32_t> prompt = random_tokens(kPromptTokens, model->config.vocab_size, 11);
+    std::vector<Rows> found;
+    for (int way = 0; way < num_fast_kernels(); ++way) {
+      if (fast_kernels(way).integers == nullptr || fast_kernels(way).bf16 != nullptr) continue;
+      Session session(model->load(2, best_kernels(), &fast_kernels(way)), CacheType::BF16, 512);
+      found.push_back(whole(session, prompt));
+      check_same(fast_kernels(way).name, *model, found.back(), found.front());
+    }
+  }
+}
+
+// Every block format in a model of its own, where the values of its random blocks allow one.
+CASE("the bits of every weight type do not depend on chunks and threads, in every way to multiply") {
+  for (DType dtype : all_types()) {
+    const TinyCheckpoint model = tiny_of(dtype);
+    const std::vector<int32_t> prompt = random_tokens(37, model.config.vocab_size, 12);
+    for (int way = 0; way < num_fast_kernels(); ++way) {
+      const auto run = [&](int threads, int chunk_rows) {
+        Session session(model.load(threads, best_kernels(), &fast_kernels(way)), CacheType::BF16, chunk_rows);
+        return whole(session, prompt);
+      };
+      const Rows expected = run(1, 512);
+      const std::string what = std::string(dtype_name(dtype)) + " by " + fast_kernels(way).name;
+      check_same((what + " in other chunks").c_str(), model, run(1, 5), expected);
+      check_same((what + " row by row").c_str(), model, run(1, 1), expected);
+      check_same((what + " on 3 threads").c_str(), model, run(3, 20), expected);
+    }
+  }
 }
 
 CASE("the bits do not depend on 64 other sequences in the batch") {

@@ -93,7 +93,8 @@ inline void check_same(const char* what, const TinyCheckpoint& model, const Rows
                     same_bits(actual.topk_weights, expected.topk_weights) &&
                     same_bits(actual.shared_gate, expected.shared_gate) && same_bits(actual.margin, expected.margin) &&
                     same_bits(actual.router_logits, expected.router_logits) && actual.hidden == expected.hidden;
-  if (!same) report(__FILE__, __LINE__, model.config.architecture, ": other bits ", what);
+  const char* way = fast_under_test == nullptr ? "ref" : fast_under_test->name;
+  if (!same) report(__FILE__, __LINE__, model.config.architecture, ", ", way, ": other bits ", what);
 }
 
 // The last `keep` rows, for comparison with work that began after a prefix.
@@ -122,17 +123,24 @@ inline Rows whole(Session& session, const std::vector<int32_t>& tokens, int sequ
   return rows;
 }
 
-// Runs `compare` with what each model computes for a prompt alone, in chunks of 512 on one thread, for both cache types.
+// Runs `compare` with what each model computes for a prompt alone, in chunks of 512 on one thread: in both precisions, in every way of
+// this machine to multiply, for both cache types.
 inline void for_each_model(
     const std::function<void(const TinyCheckpoint&, CacheType, const std::vector<int32_t>& prompt,
                              const Rows& expected)>& compare) {
-  for (const TinyCheckpoint* model : all_models()) {
-    const std::vector<int32_t> prompt = random_tokens(kPromptTokens, model->config.vocab_size, 11);
-    for (CacheType type : {CacheType::F32, CacheType::BF16}) {
-      Session session(model->load(), type, 512);
-      compare(*model, type, prompt, whole(session, prompt));
+  for (int way = -1; way < num_fast_kernels(); ++way) {
+    fast_under_test = way < 0 ? nullptr : &fast_kernels(way);
+    for (const TinyCheckpoint* model : all_models()) {
+      const std::vector<int32_t> prompt = random_tokens(kPromptTokens, model->config.vocab_size, 11);
+      for (CacheType type : {CacheType::F32, CacheType::BF16}) {
+        // Ways differ in products with weights only: one cache type says enough of all but the first.
+        if (way > 0 && type == CacheType::F32) continue;
+        Session session(model->load(), type, 512);
+        compare(*model, type, prompt, whole(session, prompt));
+      }
     }
   }
+  fast_under_test = nullptr;
 }
 
 }  // namespace moescope::check

@@ -2,8 +2,11 @@
 #include "cpu/thread_pool.h"
 
 #include <algorithm>
+#include <mutex>
 #include <numeric>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "core/devices.h"
 #include "test/check.h"

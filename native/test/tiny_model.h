@@ -18,6 +18,7 @@
 #include "core/session.h"
 #include "cpu/backend.h"
 #include "test/check.h"
+#include "test/random_blocks.h"
 
 namespace moescope::check {
 
@@ -54,7 +55,8 @@ inline std::vector<std::byte> random_row(DType dtype, int64_t cols, double sprea
       std::memcpy(target, &value, 4);
       continue;
     }
-    for (int byte = 0; byte < block.bytes; ++byte) target[byte] = static_cast<std::byte>(random.below(256));
+    const std::vector<uint8_t> bits = random_blocks(dtype, 1, block.elements, random, 1);
+    std::memcpy(target, bits.data(), bits.size());
     if (dtype == DType::BF16) put(0, float_to_bf16(value));
     if (dtype == DType::F16) put(0, float_to_half(value));
     if (dtype == DType::Q8_0) put(0, float_to_half(static_cast<float>(spread / 74)));  // std of a random int8
@@ -65,6 +67,9 @@ inline std::vector<std::byte> random_row(DType dtype, int64_t cols, double sprea
   }
   return row;
 }
+
+// How models are loaded where a test does not say; null: precision `ref`.
+inline const FastKernels* fast_under_test = nullptr;
 
 // A random checkpoint of a config. Matrices are stored as the first of `dtypes` whose blocks divide their rows.
 class TinyCheckpoint {
@@ -78,11 +83,12 @@ class TinyCheckpoint {
     file_ = std::make_unique<TemporaryFile>(bytes_);
   }
 
-  std::shared_ptr<Model> load(int threads = 1, const Kernels& kernels = best_kernels()) const {
+  std::shared_ptr<Model> load(int threads = 1, const Kernels& kernels = best_kernels(),
+                              const FastKernels* fast = fast_under_test) const {
     auto model = std::make_shared<Model>();
     model->config = config;
     model->weights = std::make_unique<Weights>(model->config, std::vector<std::string>{file_->path()}, tensors);
-    model->backend = std::make_unique<CpuBackend>(model->config, *model->weights, threads, kernels);
+    model->backend = std::make_unique<CpuBackend>(model->config, *model->weights, threads, kernels, fast);
     return model;
   }
 
@@ -253,6 +259,27 @@ inline TinyCheckpoint tiny_qwen2_moe() {
   config.moe_intermediate_size = 33;
   config.shared_expert_intermediate_size = 45;
   return TinyCheckpoint(config, {DType::BF16}, false, 4);
+}
+
+// One layer of four experts, all matrices of one type.
+inline TinyCheckpoint tiny_of(DType dtype) {
+  ModelConfig config;
+  config.architecture = "qwen2_moe";
+  config.num_layers = 1;
+  config.hidden_size = 256;
+  config.num_attention_heads = 4;
+  config.num_key_value_heads = 1;
+  config.head_dim = 64;
+  config.vocab_size = 50;
+  config.max_context = 64;
+  config.rms_norm_eps = 1e-6f;
+  config.rope_inv_freq = rope_frequencies(64, 1e4);
+  config.is_moe_layer = {1};
+  config.num_experts = 4;
+  config.num_experts_per_token = 2;
+  config.moe_intermediate_size = 256;
+  config.shared_expert_intermediate_size = 256;
+  return TinyCheckpoint(config, {dtype}, false, 5);
 }
 
 inline std::vector<int32_t> random_tokens(int count, int vocab_size, uint64_t seed) {

@@ -32,7 +32,7 @@ export function withModelOptions(command: Command): Command {
     )
     .option(
       "--precision <precision>",
-      "ref (fp32 on dequantised weights, default) or fast (integer products with quantised weights)",
+      "ref (fp32 on dequantised weights, default) or fast (products in bf16 or 8 bits)",
       oneOf("ref", "fast"),
     )
     .addOption(quietOption());

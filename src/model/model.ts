@@ -40,8 +40,10 @@ export interface LoadOptions {
   /** Threads; default: the cores that this process may use. */
   threads?: number;
   /**
-   * "ref" (the default): fp32 arithmetic on dequantised weights. "fast": products with quantised weights are integer dot products on
-   * activations rounded to 8 bits, as other engines do; the router stays fp32, and bits still do not depend on the batch.
+   * "ref" (the default): fp32 arithmetic on dequantised weights. "fast": weights as they are stored meet activations that are rounded to
+   * bf16 (in AMX tiles) or to 8 bits, by what the machine has; the router stays fp32, and bits still do not depend on the batch. They
+   * do depend on the way of multiplying, which `device` and every run's provenance name; the environment variable MOESCOPE_FAST picks
+   * another one of the machine's.
    */
   precision?: Precision;
   /** Type of the key/value cache; "f32" keeps `ref` exact, "bf16" takes half the memory. */

@@ -169,7 +169,7 @@ export interface StepSegment {
 }
 
 /**
- * "ref": fp32 arithmetic on dequantised weights. "fast": quantised weights as they are stored, met by activations rounded to 8 bits.
+ * "ref": fp32 arithmetic on dequantised weights. "fast": weights as they are stored, met by activations rounded to bf16 or 8 bits.
  */
 export type Precision = "ref" | "fast";
 

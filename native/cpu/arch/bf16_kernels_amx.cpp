@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kSegmentSteps = 16;  // steps that are unpacked at once
 constexpr int64_t kSegment = kSegmentSteps * kBf16Step;
-constexpr int kMaxBlocks = 4;    // blocks of 16 rows of activations whose totals the tiles hold
+constexpr int kMaxBlocks = 4;   // blocks of 16 rows of activations whose totals the tiles hold
 constexpr int kMaxRows = 1024;  // rows of activations that meet a segment while it is unpacked
 constexpr int kTotals = 256;    // numbers in a tile of totals
 
@@ -252,7 +252,8 @@ void multiply(const Bf16Weights& w, const Bf16Input& x, std::byte* scratch, floa
   const bool has_low = needs_low_part(w.dtype);
   for (int first = 0; first < x.num_rows; first += kMaxRows) {
     const int count = x.num_rows - first < kMaxRows ? x.num_rows - first : kMaxRows;
-    const bool is_one_pass = count <= kBf16PackRows || (count % kBf16PackRows == 0 && count <= kMaxBlocks * kBf16PackRows);
+    const bool is_one_pass =
+        count <= kBf16PackRows || (count % kBf16PackRows == 0 && count <= kMaxBlocks * kBf16PackRows);
     for (int64_t segment = 0; segment < (is_one_pass ? 1 : weights.num_segments()); ++segment) {
       if (!is_one_pass) weights.unpack(segment);
       int configured = 0;
@@ -274,7 +275,7 @@ void multiply(const Bf16Weights& w, const Bf16Input& x, std::byte* scratch, floa
 // Rows of a block side by side: pairs of elements of each row, as the instruction wants them.
 void pack(const float* const* x, int num_x, int64_t length, uint16_t* high, uint16_t* low) {
   const auto inside = static_cast<__mmask16>((1u << num_x) - 1);
-  const auto put = [&](__m512i (&rows)[16], uint16_t* out) {
+  const auto put = [&](__m512i(&rows)[16], uint16_t* out) {
     if (num_x == 1) return _mm512_storeu_si512(out, rows[0]);
     transpose_words(rows);
 #pragma GCC unroll 16
@@ -301,6 +302,6 @@ void pack(const float* const* x, int num_x, int64_t length, uint16_t* high, uint
 
 }  // namespace
 
-const Bf16Kernels kAmxKernels = {"amx", Unpacker::kBytes + kMaxRows * kBf16TileRows * 4, pack, multiply};
+const Bf16Kernels kAmxKernels = {"amx", Unpacker::kBytes + kMaxRows* kBf16TileRows * 4, pack, multiply};
 
 }  // namespace moescope

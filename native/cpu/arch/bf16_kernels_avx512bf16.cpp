@@ -129,7 +129,7 @@ void pack(const float* const* x, int num_x, int64_t length, uint16_t* high, uint
 
 }  // namespace
 
-const Bf16Kernels kAvx512Bf16Kernels = {"avx512bf16", 2 * 2 * kWeightWords + kMaxRows * kBf16TileRows * 64, pack,
+const Bf16Kernels kAvx512Bf16Kernels = {"avx512bf16", 2 * 2 * kWeightWords + kMaxRows* kBf16TileRows * 64, pack,
                                         multiply};
 
 }  // namespace moescope

@@ -149,7 +149,8 @@ inline void unpack_q3_k(const uint8_t* block, uint16_t* out) {
   const __m256i hmask = load_32(block);
   for (int j = 0; j < 8; ++j) {
     const __m128i shift = _mm_cvtsi32_si128(2 * (j % 4));
-    const __m256i two = _mm256_and_si256(_mm256_srl_epi16(load_32(block + 32 + 32 * (j / 4)), shift), _mm256_set1_epi8(3));
+    const __m256i two =
+        _mm256_and_si256(_mm256_srl_epi16(load_32(block + 32 + 32 * (j / 4)), shift), _mm256_set1_epi8(3));
     const __mmask32 is_low = _mm256_testn_epi8_mask(hmask, _mm256_set1_epi8(static_cast<char>(1 << j)));
     const __m256i q = _mm256_mask_sub_epi8(two, is_low, two, _mm256_set1_epi8(4));
     scale_32(q, _mm512_set1_ps(scales[2 * j]), _mm512_set1_ps(scales[2 * j + 1]), out + j * kStepWords);
@@ -166,7 +167,8 @@ inline void unpack_q2_k(const uint8_t* block, uint16_t* out) {
   keep_in_memory(minima);
   for (int j = 0; j < 8; ++j) {
     const __m128i shift = _mm_cvtsi32_si128(2 * (j % 4));
-    const __m256i q = _mm256_and_si256(_mm256_srl_epi16(load_32(block + 16 + 32 * (j / 4)), shift), _mm256_set1_epi8(3));
+    const __m256i q =
+        _mm256_and_si256(_mm256_srl_epi16(load_32(block + 16 + 32 * (j / 4)), shift), _mm256_set1_epi8(3));
     __m512 values[2];
     for (int part = 0; part < 2; ++part) {
       const __m512 codes = floats(part == 0 ? _mm256_castsi256_si128(q) : _mm256_extracti128_si256(q, 1));
@@ -179,10 +181,10 @@ inline void unpack_q2_k(const uint8_t* block, uint16_t* out) {
 // The eight scales, then the eight minima of a block of Q4_K or Q5_K.
 inline void scales_q45_k(const uint8_t* block, float (&scales)[16]) {
   const uint32_t first = word_at(block + 4), second = word_at(block + 8), third = word_at(block + 12);
-  const __m128i bytes = _mm_setr_epi32(
-      static_cast<int>(first & 0x3F3F3F3Fu), static_cast<int>((third & 0x0F0F0F0Fu) | (first >> 2 & 0x30303030u)),
-      static_cast<int>(second & 0x3F3F3F3Fu),
-      static_cast<int>((third >> 4 & 0x0F0F0F0Fu) | (second >> 2 & 0x30303030u)));
+  const __m128i bytes = _mm_setr_epi32(static_cast<int>(first & 0x3F3F3F3Fu),
+                                       static_cast<int>((third & 0x0F0F0F0Fu) | (first >> 2 & 0x30303030u)),
+                                       static_cast<int>(second & 0x3F3F3F3Fu),
+                                       static_cast<int>((third >> 4 & 0x0F0F0F0Fu) | (second >> 2 & 0x30303030u)));
   const __m512 factors = _mm512_mask_blend_ps(0xFF00, half_at(block), half_at(block + 2));
   _mm512_store_ps(scales, _mm512_mul_ps(factors, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))));
   keep_in_memory(scales);
@@ -276,7 +278,8 @@ void unpack_any(const uint8_t* row, int64_t first, int64_t count, uint16_t* high
     const int64_t part = count - done < 256 ? count - done : 256;
     dequantize_row(kType, row + (first + done) / kBlock.elements * kBlock.bytes, values, part);
     for (int64_t i = 0; i < part; i += kBf16Step) {
-      store(high + (done + i) / kBf16Step * kStepWords, to_bf16(_mm512_load_ps(values + i), _mm512_load_ps(values + i + 16)));
+      store(high + (done + i) / kBf16Step * kStepWords,
+            to_bf16(_mm512_load_ps(values + i), _mm512_load_ps(values + i + 16)));
     }
   }
 }
@@ -288,19 +291,19 @@ inline RowUnpack row_unpack(DType dtype) {
     case DType::BF16: return unpack_bf16;
 #define MOESCOPE_UNPACK(type, unpack) \
   case DType::type: return unpack_blocks<DType::type, unpack>
-    MOESCOPE_UNPACK(Q4_0, unpack_q4_0);
-    MOESCOPE_UNPACK(Q4_1, unpack_q4_1);
-    MOESCOPE_UNPACK(Q5_0, unpack_q5_0);
-    MOESCOPE_UNPACK(Q5_1, unpack_q5_1);
-    MOESCOPE_UNPACK(Q8_0, unpack_q8_0);
-    MOESCOPE_UNPACK(Q2_K, unpack_q2_k);
-    MOESCOPE_UNPACK(Q3_K, unpack_q3_k);
-    MOESCOPE_UNPACK(Q4_K, unpack_q4_k);
-    MOESCOPE_UNPACK(Q5_K, unpack_q5_k);
-    MOESCOPE_UNPACK(Q6_K, unpack_q6_k);
-    MOESCOPE_UNPACK(IQ4_NL, unpack_iq4_nl);
-    MOESCOPE_UNPACK(IQ4_XS, unpack_iq4_xs);
-    MOESCOPE_UNPACK(MXFP4, unpack_mxfp4);
+      MOESCOPE_UNPACK(Q4_0, unpack_q4_0);
+      MOESCOPE_UNPACK(Q4_1, unpack_q4_1);
+      MOESCOPE_UNPACK(Q5_0, unpack_q5_0);
+      MOESCOPE_UNPACK(Q5_1, unpack_q5_1);
+      MOESCOPE_UNPACK(Q8_0, unpack_q8_0);
+      MOESCOPE_UNPACK(Q2_K, unpack_q2_k);
+      MOESCOPE_UNPACK(Q3_K, unpack_q3_k);
+      MOESCOPE_UNPACK(Q4_K, unpack_q4_k);
+      MOESCOPE_UNPACK(Q5_K, unpack_q5_k);
+      MOESCOPE_UNPACK(Q6_K, unpack_q6_k);
+      MOESCOPE_UNPACK(IQ4_NL, unpack_iq4_nl);
+      MOESCOPE_UNPACK(IQ4_XS, unpack_iq4_xs);
+      MOESCOPE_UNPACK(MXFP4, unpack_mxfp4);
 #undef MOESCOPE_UNPACK
     case DType::IQ1_S: return unpack_any<DType::IQ1_S>;
     case DType::IQ1_M: return unpack_any<DType::IQ1_M>;

@@ -1,6 +1,6 @@
 // Integer dot products for precision `fast`: weights as stored meet activations that were rounded to 8 bits. Once per instruction set,
-// like kernels.h, and like there all variants compute the same bits: sums over 16 elements are integers and exact, and are added in
-// ascending order with fused multiply-adds, the same for one row of activations and for many.
+// like kernels.h, and like there all variants of this file compute the same bits (bf16_kernels.h has others): sums over 16 elements are
+// integers and exact, and are added in ascending order with fused multiply-adds, the same for one row of activations and for many.
 #pragma once
 
 #include <cstdint>
