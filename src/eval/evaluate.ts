@@ -27,9 +27,9 @@ export interface EvaluateOptions {
   traceSink?: (folder: string | undefined) => TraceSink;
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
-  /** Samples in one call of the model. */
+  /** Samples in one call of the model; default 8. */
   batchSize?: number;
-  /** Calls of the model in flight; more than 1 helps only an endpoint. */
+  /** Calls of the model in flight; default 3, so that the next samples begin while the longest answer of a call is still being written. Always 1 where `counts` are summed into a folder. */
   concurrency?: number;
 }
 
