@@ -2,7 +2,7 @@ import { appendFileSync, mkdtempSync, readdirSync, readFileSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { evaluate, scriptedModel } from "../../src/index.js";
+import { evaluate, type LanguageModel, scriptedModel } from "../../src/index.js";
 import { expectedRoutes, stored } from "./stored-routes.js";
 import { toyTask } from "./toy-task.js";
 import { SHARED, tracedModel } from "./traced-model.js";
