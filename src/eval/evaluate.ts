@@ -122,9 +122,11 @@ async function runTasks(
 ): Promise<void> {
   const sink =
     options.traceSink?.(folder?.tracePath) ?? (folder === undefined ? run.traceSink() : shardsOf(folder, run));
-  const { batchSize = 16, concurrency = 1, trace } = options;
+  const { batchSize = 8, trace } = options;
   const signal = withAmbientSignal(options.signal);
   const counts = await countsOf(model, folder, trace);
+  // Sums are taken when a call is done, so nothing of another may be among them: a kill would leave it counted twice.
+  const concurrency = counts === undefined ? (options.concurrency ?? 3) : 1;
   try {
     for (const [i, task] of run.tasks.entries()) {
       const loaded = run.loaded[i]!;
