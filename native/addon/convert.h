@@ -4,6 +4,7 @@
 
 #include <napi.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -76,8 +77,11 @@ struct LoadPlan {
 };
 
 LoadPlan to_load_plan(const Napi::Value& value);
-std::vector<RouteRequest> to_route_requests(const Napi::Value& value, const ModelConfig& config);
+// `add_callback` gives a function its number.
+std::vector<RouteRequest> to_route_requests(const Napi::Value& value, const ModelConfig& config,
+                                            const std::function<int(const Napi::Function&)>& add_callback);
 StepRequest to_step_request(const Napi::Value& value);
 Napi::Object from_step_result(Napi::Env env, StepResult&& result, const ModelConfig& config);
+Napi::Object from_contributions(Napi::Env env, Contributions&& sums);
 
 }  // namespace moescope

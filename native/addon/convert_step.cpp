@@ -1,6 +1,4 @@
-// RouteRule, StepRequest and StepResult of src/native/binding.ts.
-#include <map>
-
+// StepRequest and StepResult of src/native/binding.ts.
 #include "addon/convert.h"
 
 namespace moescope {
@@ -9,60 +7,6 @@ namespace {
 
 constexpr int64_t kMaxInt = 0x7fffffff;
 constexpr int64_t kMaxSafeInteger = (int64_t{1} << 53) - 1;
-
-std::vector<uint16_t> to_expert_ids(const Napi::Value& value, const char* name) {
-  std::vector<uint16_t> experts;
-  for (int32_t expert : to_vector<int32_t>(value, name)) {
-    if (expert < 0 || expert >= kNoExpert)
-      fail(ErrorCode::InvalidArgument, "Expected expert ids for ", name, ", got ", expert, ".");
-    experts.push_back(static_cast<uint16_t>(expert));
-  }
-  return experts;
-}
-
-RouteRule::Kind to_kind(const std::string& name) {
-  using Kind = RouteRule::Kind;
-  static const std::map<std::string, Kind> kinds = {
-      {"zero", Kind::Zero},   {"mask", Kind::Mask},  {"swap", Kind::Swap},    {"bias", Kind::Bias},
-      {"force", Kind::Force}, {"top-k", Kind::TopK}, {"replay", Kind::Replay}};
-  const auto found = kinds.find(name);
-  if (found == kinds.end()) fail(ErrorCode::InvalidArgument, "Expected a kind of intervention, got ", name, ".");
-  return found->second;
-}
-
-RouteScope to_scope(const Napi::Object& object) {
-  RouteScope scope;
-  if (object.Has("positionStart"))
-    scope.position_start = to_integer(object.Get("positionStart"), "positionStart", 0, kMaxSafeInteger);
-  if (object.Has("positionEnd"))
-    scope.position_end = to_integer(object.Get("positionEnd"), "positionEnd", 0, kMaxSafeInteger);
-  if (object.Has("origin")) scope.origin = static_cast<int>(to_integer(object.Get("origin"), "origin", 0, 1));
-  if (object.Has("segments")) scope.segments = to_vector<int32_t>(object.Get("segments"), "segments");
-  return scope;
-}
-
-RouteRequest to_route_request(const Napi::Object& object, const ModelConfig& config) {
-  RouteRequest request;
-  RouteRule& rule = request.rule;
-  rule.kind = to_kind(to_string(object.Get("kind"), "kind"));
-  rule.scope = to_scope(object);
-  request.layers = to_vector<int32_t>(object.Get("layers"), "layers");
-  if (object.Has("experts")) rule.experts = to_expert_ids(object.Get("experts"), "experts");
-  if (object.Has("shared")) rule.shared = to_boolean(object.Get("shared"), "shared");
-  if (object.Has("bias")) rule.bias = to_vector<float>(object.Get("bias"), "bias");
-  const int64_t last_expert = std::max(config.num_experts - 1, 0);
-  if (object.Has("from")) rule.from = static_cast<uint16_t>(to_integer(object.Get("from"), "from", 0, last_expert));
-  if (object.Has("to")) rule.to = static_cast<uint16_t>(to_integer(object.Get("to"), "to", 0, last_expert));
-  if (object.Has("k")) rule.k = static_cast<int>(to_integer(object.Get("k"), "k", 1, config.num_experts));
-  if (rule.kind == RouteRule::Kind::Replay) {
-    rule.route_experts = to_vector<uint16_t>(object.Get("routeExperts"), "routeExperts");
-    if (object.Has("routeWeights")) rule.route_weights = to_vector<float>(object.Get("routeWeights"), "routeWeights");
-    rule.route_start = to_integer(object.Get("routeStart"), "routeStart", 0, kMaxSafeInteger);
-    rule.route_k = static_cast<int>(to_integer(object.Get("routeK"), "routeK", 1, config.num_experts));
-    rule.route_layers = static_cast<int>(request.layers.size());
-  }
-  return request;
-}
 
 SampleSpec to_sample_spec(const Napi::Object& object) {
   SampleSpec spec;
@@ -124,24 +68,19 @@ CaptureLevel to_capture_level(const std::string& name) {
 
 }  // namespace
 
-std::vector<RouteRequest> to_route_requests(const Napi::Value& value, const ModelConfig& config) {
-  const Napi::Array rules = to_array(value, "rules");
-  std::vector<RouteRequest> requests;
-  for (uint32_t index = 0; index < rules.Length(); ++index) {
-    requests.push_back(to_route_request(to_object(rules.Get(index), "rules"), config));
-  }
-  return requests;
-}
-
 StepRequest to_step_request(const Napi::Value& value) {
   const Napi::Object object = to_object(value, "request");
   StepRequest request;
   request.capture = to_capture_level(to_string(object.Get("capture"), "capture"));
+  if (object.Has("captureLayers"))
+    request.capture_layers = to_vector<int32_t>(object.Get("captureLayers"), "captureLayers");
+  if (object.Has("contributions")) request.contributions = to_boolean(object.Get("contributions"), "contributions");
   const Napi::Array segments = to_array(object.Get("segments"), "segments");
   for (uint32_t index = 0; index < segments.Length(); ++index) {
     const Napi::Object source = to_object(segments.Get(index), "segments");
     StepSegment segment;
     segment.sequence = static_cast<int>(to_integer(source.Get("sequence"), "sequence", 0, kMaxInt));
+    if (source.Has("isRecorded")) segment.is_recorded = to_boolean(source.Get("isRecorded"), "isRecorded");
     segment.tokens = to_vector<int32_t>(source.Get("tokenIds"), "tokenIds");
     segment.origin = static_cast<int>(to_integer(source.Get("origin"), "origin", 0, 1));
     segment.label = static_cast<int32_t>(to_integer(source.Get("segment"), "segment", -kMaxInt, kMaxInt));
@@ -159,6 +98,7 @@ Napi::Object from_step_result(Napi::Env env, StepResult&& result, const ModelCon
   object.Set("topIds", from_vector(env, std::move(result.top_ids)));
   object.Set("topLogprobs", from_vector(env, std::move(result.top_logprobs)));
   object.Set("sampledIds", from_vector(env, std::move(result.sampled_ids)));
+  if (result.contributions) object.Set("contributions", from_contributions(env, std::move(*result.contributions)));
   if (!result.has_trace) return object;
 
   Napi::Object trace = Napi::Object::New(env);
@@ -172,8 +112,32 @@ Napi::Object from_step_result(Napi::Env env, StepResult&& result, const ModelCon
   trace.Set("margin", from_vector(env, std::move(result.margin)));
   trace.Set("intervened", from_vector(env, std::move(result.intervened)));
   trace.Set("routerLogits", from_vector(env, std::move(result.router_logits)));
-  trace.Set("hidden", from_vector(env, std::move(result.hidden)));
+  if (result.num_residual_layers > 0) {
+    Napi::Object hidden = Napi::Object::New(env);
+    hidden.Set("routerInput", from_vector(env, std::move(result.router_input)));
+    hidden.Set("expertNorms", from_vector(env, std::move(result.expert_norms)));
+    hidden.Set("sharedNorm", from_vector(env, std::move(result.shared_norm)));
+    hidden.Set("residual", from_vector(env, std::move(result.residual)));
+    trace.Set("hidden", hidden);
+  }
   object.Set("trace", trace);
+  return object;
+}
+
+Napi::Object from_contributions(Napi::Env env, Contributions&& sums) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("rows", from_vector(env, std::move(sums.rows)));
+  object.Set("gate", from_vector(env, std::move(sums.gate)));
+  object.Set("norm", from_vector(env, std::move(sums.norm)));
+  object.Set("squaredNorm", from_vector(env, std::move(sums.squared_norm)));
+  object.Set("gatedNorm", from_vector(env, std::move(sums.gated_norm)));
+  object.Set("maxAbs", from_vector(env, std::move(sums.max_abs)));
+  object.Set("pairRows", from_vector(env, std::move(sums.pair_rows)));
+  object.Set("pairCosine", from_vector(env, std::move(sums.pair_cosine)));
+  object.Set("sharedRows", from_vector(env, std::move(sums.shared_rows)));
+  object.Set("sharedNorm", from_vector(env, std::move(sums.shared_norm)));
+  object.Set("routedNorm", from_vector(env, std::move(sums.routed_norm)));
+  object.Set("sharedRatio", from_vector(env, std::move(sums.shared_ratio)));
   return object;
 }
 

@@ -1,5 +1,7 @@
 #include "addon/session_wrap.h"
 
+#include <algorithm>
+
 #include "addon/addon_data.h"
 #include "addon/cancel_flag.h"
 #include "addon/worker.h"
@@ -43,7 +45,9 @@ Napi::Function SessionWrap::define(Napi::Env env) {
        InstanceMethod<&SessionWrap::fork_sequence>("forkSequence"),
        InstanceMethod<&SessionWrap::truncate_sequence>("truncateSequence"),
        InstanceMethod<&SessionWrap::sequence_length>("sequenceLength"),
-       InstanceMethod<&SessionWrap::release_sequence>("releaseSequence"), InstanceMethod<&SessionWrap::step>("step"),
+       InstanceMethod<&SessionWrap::release_sequence>("releaseSequence"),
+       InstanceMethod<&SessionWrap::keep_residuals>("keepResiduals"),
+       InstanceMethod<&SessionWrap::share_lower_layers>("shareLowerLayers"), InstanceMethod<&SessionWrap::step>("step"),
        InstanceMethod<&SessionWrap::expert_counts>("expertCounts"),
        InstanceMethod<&SessionWrap::kv_cache_bytes>("kvCacheBytes"), InstanceMethod<&SessionWrap::dispose>("dispose")});
 }
@@ -60,20 +64,27 @@ Session& SessionWrap::idle_session() {
   return *session_;
 }
 
-Napi::Value SessionWrap::create_sequence(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
+Napi::Value SessionWrap::with_plan(const Napi::Value& value, const std::function<int(Session&, RoutePlan&&)>& make) {
+  return guarded(value.Env(), [&]() -> Napi::Value {
     Session& session = idle_session();
-    RoutePlan plan = make_route_plan(session.config(), to_route_requests(info[0], session.config()));
-    return Napi::Number::New(info.Env(), session.create_sequence(std::move(plan)));
+    std::vector<int> numbers;
+    const auto add = [&](const Napi::Function& function) { return numbers.emplace_back(callbacks_.add(function)); };
+    const int sequence =
+        make(session, make_route_plan(session.config(), to_route_requests(value, session.config(), add)));
+    callbacks_.give_to(sequence, std::move(numbers));
+    return Napi::Number::New(value.Env(), sequence);
   });
 }
 
+Napi::Value SessionWrap::create_sequence(const Napi::CallbackInfo& info) {
+  return with_plan(info[0],
+                   [](Session& session, RoutePlan&& plan) { return session.create_sequence(std::move(plan)); });
+}
+
 Napi::Value SessionWrap::fork_sequence(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
-    Session& session = idle_session();
+  return with_plan(info[2], [&](Session& session, RoutePlan&& plan) {
     const int64_t length = to_integer(info[1], "length", 0, kMaxInt);
-    RoutePlan plan = make_route_plan(session.config(), to_route_requests(info[2], session.config()));
-    return Napi::Number::New(info.Env(), session.fork_sequence(to_sequence(info[0]), length, std::move(plan)));
+    return session.fork_sequence(to_sequence(info[0]), length, std::move(plan));
   });
 }
 
@@ -89,8 +100,45 @@ Napi::Value SessionWrap::sequence_length(const Napi::CallbackInfo& info) {
 }
 
 void SessionWrap::release_sequence(const Napi::CallbackInfo& info) {
-  guarded(info.Env(), [&] { idle_session().release_sequence(to_sequence(info[0])); });
+  guarded(info.Env(), [&] {
+    const int sequence = to_sequence(info[0]);
+    idle_session().release_sequence(sequence);
+    callbacks_.release(sequence);
+  });
 }
+
+void SessionWrap::keep_residuals(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] {
+    const int layer = static_cast<int>(to_integer(info[1], "layer", 0, kMaxInt));
+    idle_session().keep_residuals(to_sequence(info[0]), layer);
+  });
+}
+
+void SessionWrap::share_lower_layers(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] {
+    const int layer = static_cast<int>(to_integer(info[2], "layer", 0, kMaxInt));
+    idle_session().share_lower_layers(to_sequence(info[0]), to_sequence(info[1]), layer);
+  });
+}
+
+namespace {
+
+// [{ segment, error }] of the sequences that failed.
+Napi::Value failures_of(Napi::Env env, const StepRequest& request, const StepResult& result, const JsHookHost& host) {
+  Napi::Array failures = Napi::Array::New(env);
+  for (const HookFailure& failure : result.failures) {
+    const auto segment = std::find_if(request.segments.begin(), request.segments.end(),
+                                      [&](const StepSegment& one) { return one.sequence == failure.sequence; });
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("segment", Napi::Number::New(env, static_cast<double>(segment - request.segments.begin())));
+    const Napi::Value thrown = host.error_of(failure.sequence);
+    entry.Set("error", failure.error ? to_js_error(env, *failure.error).Value() : thrown);
+    failures.Set(failures.Length(), entry);
+  }
+  return failures;
+}
+
+}  // namespace
 
 Napi::Value SessionWrap::step(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
@@ -101,18 +149,31 @@ Napi::Value SessionWrap::step(const Napi::CallbackInfo& info) {
     const std::shared_ptr<Session> session = session_;
     // The wrap must outlive the step: `busy_` is its.
     const auto self = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info.This().As<Napi::Object>()));
+    std::shared_ptr<JsHookHost> host;
+    for (const StepSegment& segment : request->segments) {
+      if (host == nullptr && session->has_hooks(segment.sequence)) {
+        host = std::make_shared<JsHookHost>(callbacks_, cancel);
+        host->open(info.Env());
+      }
+    }
     busy_ = true;
     return PromiseWorker<StepResult>::start(
         info.Env(),
-        [session, request, cancel, progress] {
-          return session->step(*request, cancel.get(), [&](int64_t rows_done) { progress->report(rows_done); });
+        [session, request, cancel, progress, host] {
+          return session->step(
+              *request, cancel.get(), [&](int64_t rows_done) { progress->report(rows_done); }, host.get());
         },
-        [session](Napi::Env env, StepResult&& result) -> Napi::Value {
-          return from_step_result(env, std::move(result), session->config());
+        [session, request, host](Napi::Env env, StepResult&& result) -> Napi::Value {
+          const bool has_failures = !result.failures.empty();
+          const Napi::Value failures = has_failures ? failures_of(env, *request, result, *host) : env.Undefined();
+          Napi::Object object = from_step_result(env, std::move(result), session->config());
+          if (has_failures) object.Set("failures", failures);
+          return object;
         },
-        [this, self, progress] {
+        [this, self, progress, host] {
           busy_ = false;
           progress->close();
+          if (host != nullptr) host->close();
         });
   });
 }

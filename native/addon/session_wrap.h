@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "addon/hook_host.h"
 #include "core/session.h"
 
 namespace moescope {
@@ -21,15 +22,20 @@ class SessionWrap final : public Napi::ObjectWrap<SessionWrap> {
   void truncate_sequence(const Napi::CallbackInfo& info);
   Napi::Value sequence_length(const Napi::CallbackInfo& info);
   void release_sequence(const Napi::CallbackInfo& info);
+  void keep_residuals(const Napi::CallbackInfo& info);
+  void share_lower_layers(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value expert_counts(const Napi::CallbackInfo& info);
   Napi::Value kv_cache_bytes(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo&) { session_.reset(); }
 
+  // A sequence that `make` makes under the plan of the rules in `value`.
+  Napi::Value with_plan(const Napi::Value& value, const std::function<int(Session&, RoutePlan&&)>& make);
   // The session, if it is there and no step is running on it.
   Session& idle_session();
 
   std::shared_ptr<Session> session_;
+  CallbackTable callbacks_;
   bool busy_ = false;  // JavaScript thread only
 };
 

@@ -23,6 +23,8 @@ struct BatchRow {
   int sequence = 0;
   RoutePosition where;              // absolute position, origin, segment
   const RoutePlan* plan = nullptr;  // interventions of the row's sequence, or null
+  int64_t trace_row = -1;           // where the row is recorded, or -1
+  uint64_t* counts = nullptr;       // (MoE layers, num_experts)  assignments, added to; always there
 };
 
 // Consecutive rows of one sequence, at consecutive positions.
@@ -33,27 +35,45 @@ struct BatchRun {
   int64_t first_position = 0;
 };
 
+// A row whose residual stream before a layer is kept.
+struct KeptRow {
+  int row = 0;
+  int layer = 0;
+  float* values = nullptr;  // (hidden), host memory
+};
+
 struct Batch {
   std::vector<BatchRow> rows;
   std::vector<BatchRun> runs;
   KvCache* cache = nullptr;
+  int first_layer = 0;               // layers below it were computed before, by another sequence with the same tokens
+  std::vector<const float*> inputs;  // where first_layer > 0: each row's residual stream before it, host memory
+  std::vector<KeptRow> kept;
 };
 
-// Hook points that are wanted in a step; null: not wanted, and the bits are the same either way. Row r of the batch is row
-// `first_row + r` of the step.
+class HookRunner;
+struct Contributions;
+
+// What is watched in a step; null: not wanted, and the bits are the same either way. A row is recorded at its `trace_row`; a layer at
+// `layer_slots[layer]` of the recorded MoE layers and `residual_slots[layer]` of the layers whose residual stream is recorded, -1: not.
 struct Taps {
-  int64_t first_row = 0;
-  int64_t num_rows = 0;  // of the step
-  int num_moe_layers = 0;
+  int num_layers = 0;  // recorded MoE layers
+  int num_residuals = 0;
+  std::vector<int> layer_slots;      // (layers of the model)
+  std::vector<int> residual_slots;   // (layers of the model)
   int top_k = 0;                     // width of the slots below
-  uint16_t* topk_experts = nullptr;  // (num_rows, num_moe_layers, top_k)   kNoExpert where empty
-  float* topk_weights = nullptr;     // (num_rows, num_moe_layers, top_k)   as applied
-  float* shared_gate = nullptr;      // (num_rows, num_moe_layers)          after the sigmoid
-  float* margin = nullptr;           // (num_rows, num_moe_layers)
-  uint8_t* intervened = nullptr;     // (num_rows, num_moe_layers)
-  float* router_logits = nullptr;    // (num_rows, num_moe_layers, num_experts)  raw z
-  float* hidden = nullptr;           // (num_layers, num_rows, hidden)      residual stream after each layer
-  uint64_t* counts = nullptr;        // (num_moe_layers, num_experts)       added to; always wanted
+  uint16_t* topk_experts = nullptr;  // (trace rows, num_layers, top_k)   kNoExpert where empty
+  float* topk_weights = nullptr;     // (trace rows, num_layers, top_k)   as applied
+  float* shared_gate = nullptr;      // (trace rows, num_layers)          after the sigmoid
+  float* margin = nullptr;           // (trace rows, num_layers)
+  uint8_t* intervened = nullptr;     // (trace rows, num_layers)
+  float* router_logits = nullptr;    // (trace rows, num_layers, num_experts)  raw z
+  float* router_input = nullptr;     // (trace rows, num_layers, hidden)  the normed input of the MoE block
+  float* expert_norms = nullptr;     // (trace rows, num_layers, top_k)   |f_e(h)| before the gate; NaN where none ran
+  float* shared_norm = nullptr;      // (trace rows, num_layers)          |f_shared(h)| before its gate
+  float* residual = nullptr;         // (trace rows, num_residuals, hidden)  residual stream after the layer
+  HookRunner* hooks = nullptr;       // callbacks
+  Contributions* contributions = nullptr;
 };
 
 // Output of the router for the rows of a batch.
@@ -92,18 +112,22 @@ class Backend {
   virtual Activations activations(int rows) = 0;
 
   virtual void embed(const Batch& batch, float* x) = 0;
+  // In place of embed() where the batch begins above layer 0: `batch.inputs` from host memory.
+  virtual void load_inputs(const Batch& batch, float* x) = 0;
   // Norm, q k v (+ bias), rope, cache write, attention, output projection, add.
   virtual void attend(int layer, const Batch& batch, float* x) = 0;
-  // h: the normed input of the MoE block.
+  // h: the normed input of the MoE block. Callbacks may replace h, the logits and the shared gate.
   virtual void route(int layer, const Batch& batch, const float* x, float* h, Routes& routes, const Taps& taps) = 0;
   // Routed experts in slot order, shared expert, add.
-  virtual void experts(int layer, int rows, float* x, const float* h, const Routes& routes) = 0;
+  virtual void experts(int layer, const Batch& batch, float* x, const float* h, const Routes& routes,
+                       const Taps& taps) = 0;
   // Norm, gate up down, add.
   virtual void feed_forward(int layer, int rows, float* x) = 0;
   // Final norm and output matrix for the rows that a request names.
-  virtual void head(const float* x, const std::vector<HeadRequest>& requests) = 0;
-  // Copies the residual stream of `rows` rows to host memory.
-  virtual void read_back(const float* x, int rows, float* host) = 0;
+  virtual void head(const Batch& batch, const float* x, const std::vector<HeadRequest>& requests, const Taps& taps) = 0;
+  // Copies rows [first, first + count) of the residual stream to host memory, or from it.
+  virtual void read_rows(const float* x, int first, int count, float* host) = 0;
+  virtual void write_rows(const float* host, int first, int count, float* x) = 0;
 
   // Polled inside long ops; when it turns true they end with Aborted. Null: never.
   virtual void set_cancel(const std::atomic<bool>* cancel) = 0;

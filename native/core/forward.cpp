@@ -1,6 +1,40 @@
 #include "core/forward.h"
 
+#include "core/hooks.h"
+
 namespace moescope {
+
+namespace {
+
+// The residual stream at a hook point, through host memory.
+void call_back(HookPoint point, int layer, Backend& backend, const ModelConfig& config, const Batch& batch, float* x,
+               const Taps& taps) {
+  if (taps.hooks == nullptr || !taps.hooks->wants(point, layer)) return;
+  const int rows = static_cast<int>(batch.rows.size());
+  std::vector<float> host(static_cast<size_t>(rows) * config.hidden_size);
+  backend.read_rows(x, 0, rows, host.data());
+  taps.hooks->run(point, layer, config.hidden_size, host.data(), taps);
+  backend.write_rows(host.data(), 0, rows, x);
+}
+
+void keep_rows(int layer, Backend& backend, const Batch& batch, const float* x) {
+  for (const KeptRow& kept : batch.kept) {
+    if (kept.layer == layer) backend.read_rows(x, kept.row, 1, kept.values);
+  }
+}
+
+void record_residual(int layer, Backend& backend, const ModelConfig& config, const Batch& batch, const float* x,
+                     const Taps& taps) {
+  if (taps.residual == nullptr || taps.residual_slots[layer] < 0) return;
+  for (size_t row = 0; row < batch.rows.size(); ++row) {
+    const int64_t trace_row = batch.rows[row].trace_row;
+    if (trace_row < 0) continue;
+    const int64_t place = trace_row * taps.num_residuals + taps.residual_slots[layer];
+    backend.read_rows(x, static_cast<int>(row), 1, taps.residual + place * config.hidden_size);
+  }
+}
+
+}  // namespace
 
 // qwen2_moe, mixtral, llama and qwen2 differ in flags only: q/k/v bias, rope layout, how the router finishes, the shared expert.
 //
@@ -14,21 +48,27 @@ void forward(Backend& backend, const ModelConfig& config, const Batch& batch, co
   const int rows = static_cast<int>(batch.rows.size());
   const Backend::Activations a = backend.activations(rows);
   Routes routes;
+  if (taps.hooks != nullptr) taps.hooks->begin(batch);
 
-  backend.embed(batch, a.x);
-  for (int layer = 0; layer < config.num_layers; ++layer) {
+  if (batch.first_layer == 0) {
+    backend.embed(batch, a.x);
+  } else {
+    backend.load_inputs(batch, a.x);
+  }
+  for (int layer = batch.first_layer; layer < config.num_layers; ++layer) {
+    keep_rows(layer, backend, batch, a.x);
+    call_back(HookPoint::ResidualBefore, layer, backend, config, batch, a.x, taps);
     backend.attend(layer, batch, a.x);
     if (config.is_moe_layer[layer]) {
       backend.route(layer, batch, a.x, a.h, routes, taps);
-      backend.experts(layer, rows, a.x, a.h, routes);
+      backend.experts(layer, batch, a.x, a.h, routes, taps);
     } else {
       backend.feed_forward(layer, rows, a.x);
     }
-    if (taps.hidden != nullptr) {
-      backend.read_back(a.x, rows, taps.hidden + (layer * taps.num_rows + taps.first_row) * config.hidden_size);
-    }
+    call_back(HookPoint::ResidualAfter, layer, backend, config, batch, a.x, taps);
+    record_residual(layer, backend, config, batch, a.x, taps);
   }
-  backend.head(a.x, heads);
+  backend.head(batch, a.x, heads, taps);
 }
 
 }  // namespace moescope

@@ -7,6 +7,12 @@
 
 namespace moescope {
 
+namespace {
+
+size_t num_tiles(int64_t positions) { return static_cast<size_t>((positions + kTilePositions - 1) / kTilePositions); }
+
+}  // namespace
+
 KvCache::Page::Page(size_t size, std::shared_ptr<size_t> counter)
     : bytes(std::make_unique<std::byte[]>(size)), live_pages(std::move(counter)) {
   ++*live_pages;
@@ -33,7 +39,9 @@ int KvCache::create() {
   size_t free_slot = 0;
   while (free_slot < sequences_.size() && sequences_[free_slot].live) ++free_slot;
   if (free_slot == sequences_.size()) sequences_.emplace_back();
-  sequences_[free_slot] = Sequence{true, 0, std::vector<std::vector<std::shared_ptr<Page>>>(num_layers_)};
+  sequences_[free_slot] = Sequence{};
+  sequences_[free_slot].live = true;
+  sequences_[free_slot].pages.resize(num_layers_);
   return static_cast<int>(free_slot);
 }
 
@@ -44,10 +52,31 @@ int KvCache::fork(int source, int64_t length) {
   }
   const int forked = create();
   Sequence& to = sequences_[forked];
-  to.pages = sequences_[source].pages;
-  to.length = available;
+  to = sequences_[source];
   truncate(forked, length);
   return forked;
+}
+
+void KvCache::share_lower_layers(int sequence, int base, int layer) {
+  const Sequence& from = at(base);
+  Sequence& to = at(sequence);
+  if (to.length > from.length) {
+    fail(ErrorCode::InvalidArgument, "Expected a base of at least ", to.length, " positions, got ", from.length, ".");
+  }
+  for (int lower = 0; lower < layer; ++lower) {
+    to.pages[lower] = from.pages[lower];
+    to.pages[lower].resize(num_tiles(from.length));
+  }
+  // Layers that an earlier base held and this one does not are as long as the sequence again.
+  for (int upper = layer; upper < to.shared_layers; ++upper) to.pages[upper].resize(num_tiles(to.length));
+  to.shared_layers = layer;
+  to.shared_length = from.length;
+}
+
+void KvCache::end_sharing(int sequence) {
+  Sequence& own = at(sequence);
+  own.shared_length = 0;
+  truncate(sequence, own.length);
 }
 
 void KvCache::truncate(int sequence, int64_t length) {
@@ -55,11 +84,11 @@ void KvCache::truncate(int sequence, int64_t length) {
   if (length < 0 || length > cut.length) {
     fail(ErrorCode::InvalidArgument, "Expected a length of 0 to ", cut.length, " to truncate to, got ", length, ".");
   }
-  const size_t tiles = static_cast<size_t>((length + kTilePositions - 1) / kTilePositions);
-  for (auto& layer : cut.pages) {
-    if (layer.size() > tiles) layer.resize(tiles);
-  }
   cut.length = length;
+  for (int layer = 0; layer < num_layers_; ++layer) {
+    const size_t tiles = num_tiles(cut.held(layer));
+    if (cut.pages[layer].size() > tiles) cut.pages[layer].resize(tiles);
+  }
 }
 
 void KvCache::release(int sequence) { at(sequence) = Sequence{}; }
@@ -68,10 +97,12 @@ int64_t KvCache::length(int sequence) const { return at(sequence).length; }
 
 void KvCache::extend(int sequence, int64_t count) {
   Sequence& grown = at(sequence);
-  const size_t tiles = static_cast<size_t>((grown.length + count + kTilePositions - 1) / kTilePositions);
-  const size_t first = static_cast<size_t>(grown.length / kTilePositions);
+  const size_t tiles = num_tiles(grown.length + count);
   try {
-    for (auto& layer : grown.pages) {
+    for (int number = 0; number < num_layers_; ++number) {
+      auto& layer = grown.pages[number];
+      if (grown.held(number) >= grown.length + count) continue;  // nothing is written there
+      const size_t first = static_cast<size_t>(grown.held(number) / kTilePositions);
       layer.reserve(tiles);
       if (first < layer.size() && layer[first].use_count() > 1) {
         auto copy = std::make_shared<Page>(page_bytes_, num_pages_);

@@ -6,6 +6,7 @@
 // falls into depends on its position alone.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -29,6 +30,11 @@ class KvCache {
   int fork(int source, int64_t length);
   void truncate(int sequence, int64_t length);
   void release(int sequence);
+  // The layers below `layer` of `sequence` become those of `base`, a sequence at least as long: positions up to its length need not be
+  // written there again.
+  void share_lower_layers(int sequence, int base, int layer);
+  // Every layer is as long as the sequence again.
+  void end_sharing(int sequence);
 
   int64_t length(int sequence) const;
   // Makes positions [length, length + count) writable in every layer: allocates pages, copies shared ones. OutOfMemory leaves the
@@ -61,7 +67,12 @@ class KvCache {
   struct Sequence {
     bool live = false;
     int64_t length = 0;
+    int shared_layers = 0;                                  // layers below it hold positions [0, shared_length) already
+    int64_t shared_length = 0;                              // 0: none do
     std::vector<std::vector<std::shared_ptr<Page>>> pages;  // (num_layers, tiles)
+
+    // Positions that a layer holds.
+    int64_t held(int layer) const { return layer < shared_layers ? std::max(length, shared_length) : length; }
   };
 
   Sequence& at(int sequence);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/hooks.h"
 #include "core/router.h"
 
 namespace moescope {
@@ -95,6 +96,21 @@ RouteRule rule_of_layer(const RouteRule& source, size_t route_layer) {
   return rule;
 }
 
+void check_hook(const ModelConfig& config, const HookRule& hook) {
+  const bool is_in_layer = hook.point < HookPoint::FinalNorm;
+  const bool is_in_moe =
+      is_in_layer && hook.point != HookPoint::ResidualBefore && hook.point != HookPoint::ResidualAfter;
+  if (is_in_layer == hook.layers.empty()) {
+    fail(ErrorCode::InvalidArgument, "Expected ", is_in_layer ? "layers" : "no layers", " for a callback at ",
+         hook_name(hook.point), ".");
+  }
+  for (int32_t layer : hook.layers) {
+    if (layer < 0 || layer >= config.num_layers || (is_in_moe && !config.is_moe_layer[layer])) {
+      fail(ErrorCode::InvalidArgument, "Layer ", layer, " has no hook point ", hook_name(hook.point), ".");
+    }
+  }
+}
+
 }  // namespace
 
 RoutePlan make_route_plan(const ModelConfig& config, const std::vector<RouteRequest>& requests) {
@@ -102,6 +118,11 @@ RoutePlan make_route_plan(const ModelConfig& config, const std::vector<RouteRequ
   plan.layers.resize(config.num_layers);
   plan.max_top_k = config.num_experts_per_token;
   for (const RouteRequest& request : requests) {
+    if (request.hook) {
+      check_hook(config, *request.hook);
+      plan.hooks.push_back(*request.hook);
+      continue;
+    }
     check_rule(config, request);
     for (size_t index = 0; index < request.layers.size(); ++index) {
       const int32_t layer = request.layers[index];

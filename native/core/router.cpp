@@ -8,16 +8,16 @@
 
 namespace moescope {
 
-namespace {
-
-using Kind = RouteRule::Kind;
-
-bool applies(const RouteScope& scope, const RoutePosition& where) {
+bool acts_at(const RouteScope& scope, const RoutePosition& where) {
   if (where.position < scope.position_start || where.position >= scope.position_end) return false;
   if (scope.origin >= 0 && scope.origin != where.origin) return false;
   return scope.segments.empty() ||
          std::find(scope.segments.begin(), scope.segments.end(), where.segment) != scope.segments.end();
 }
+
+namespace {
+
+using Kind = RouteRule::Kind;
 
 bool contains(const std::vector<uint16_t>& experts, uint16_t expert) {
   return std::find(experts.begin(), experts.end(), expert) != experts.end();
@@ -105,7 +105,7 @@ Selection apply_to_logits(const ModelConfig& config, const std::vector<RouteRule
   Selection selection;
   selection.k = config.num_experts_per_token;
   for (const RouteRule& rule : rules) {
-    if (!applies(rule.scope, where)) continue;
+    if (!acts_at(rule.scope, where)) continue;
     d.intervened = true;
     selection.is_constrained |= rule.kind == Kind::Mask || rule.kind == Kind::Force || rule.kind == Kind::TopK;
     if (rule.kind == Kind::Bias) {
@@ -158,7 +158,7 @@ void decide_route(const ModelConfig& config, const float* z, const std::vector<R
   d.zero_shared = false;
   d.intervened = false;
   const Selection selection = apply_to_logits(config, active, where, d);
-  if (selection.is_constrained) check_can_be_met(selection, where, d);
+  check_can_be_met(selection, where, d);
 
   select(selection.k, selection.forced, d);
   softmax(d);
@@ -170,7 +170,7 @@ void decide_route(const ModelConfig& config, const float* z, const std::vector<R
 
   d.run = d.experts;
   for (const RouteRule& rule : active) {
-    if (!applies(rule.scope, where)) continue;
+    if (!acts_at(rule.scope, where)) continue;
     if (rule.kind == Kind::Zero) {
       d.zero_shared = d.zero_shared || rule.shared;
       for (size_t slot = 0; slot < d.experts.size(); ++slot) {

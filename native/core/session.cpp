@@ -5,74 +5,11 @@
 
 #include "core/error.h"
 #include "core/forward.h"
+#include "core/step_output.h"
 
 namespace moescope {
 
 namespace {
-
-// Sizes of a step's outputs, allocated once before anything runs.
-StepResult allocate(const ModelConfig& config, const StepRequest& request, int top_k) {
-  StepResult result;
-  size_t logit_rows = 0, logprobs = 0, greedy = 0, top = 0, sampled = 0;
-  for (const StepSegment& segment : request.segments) {
-    const size_t tokens = segment.tokens.size();
-    const size_t head_rows = segment.head.all_rows ? tokens : std::min<size_t>(tokens, 1);
-    result.rows += static_cast<int64_t>(tokens);
-    switch (segment.head.kind) {
-      case HeadSpec::Kind::None: break;
-      case HeadSpec::Kind::Logits: logit_rows += head_rows; break;
-      case HeadSpec::Kind::Targets:
-        logprobs += segment.head.targets.size();
-        greedy += segment.head.targets.size();
-        break;
-      case HeadSpec::Kind::Top: top += head_rows * segment.head.top_n; break;
-      case HeadSpec::Kind::Sample:
-        sampled += 1;
-        logprobs += 1;
-        break;
-    }
-  }
-  result.logits.resize(logit_rows * config.vocab_size);
-  result.logprobs.resize(logprobs);
-  result.is_greedy.resize(greedy);
-  result.top_ids.resize(top);
-  result.top_logprobs.resize(top);
-  result.sampled_ids.resize(sampled);
-  if (request.capture == CaptureLevel::Counts) return result;
-
-  result.has_trace = true;
-  const size_t row_layers = static_cast<size_t>(result.rows) * config.num_moe_layers();
-  result.num_moe_layers = config.num_moe_layers();
-  result.top_k = top_k;
-  result.topk_experts.assign(row_layers * top_k, kNoExpert);
-  result.topk_weights.resize(row_layers * top_k);
-  if (config.shared_expert_intermediate_size > 0) result.shared_gate.resize(row_layers);
-  result.margin.resize(row_layers);
-  result.intervened.resize(row_layers);
-  if (request.capture >= CaptureLevel::Logits) result.router_logits.resize(row_layers * config.num_experts);
-  if (request.capture >= CaptureLevel::Hidden) {
-    result.hidden.resize(static_cast<size_t>(config.num_layers) * result.rows * config.hidden_size);
-  }
-  return result;
-}
-
-float* or_null(std::vector<float>& values) { return values.empty() ? nullptr : values.data(); }
-
-Taps taps_into(StepResult& result, std::vector<uint64_t>& counts) {
-  Taps taps;
-  taps.num_rows = result.rows;
-  taps.num_moe_layers = result.num_moe_layers;
-  taps.top_k = result.top_k;
-  taps.topk_experts = result.topk_experts.empty() ? nullptr : result.topk_experts.data();
-  taps.topk_weights = or_null(result.topk_weights);
-  taps.shared_gate = or_null(result.shared_gate);
-  taps.margin = or_null(result.margin);
-  taps.intervened = result.intervened.empty() ? nullptr : result.intervened.data();
-  taps.router_logits = or_null(result.router_logits);
-  taps.hidden = or_null(result.hidden);
-  taps.counts = counts.data();
-  return taps;
-}
 
 void check_targets(const StepSegment& segment, int vocab_size) {
   const HeadSpec& head = segment.head;
@@ -94,97 +31,16 @@ void check_targets(const StepSegment& segment, int vocab_size) {
   }
 }
 
-// Hands out the places of a step's outputs, row by row in the order of the request.
-class HeadCursor {
- public:
-  HeadCursor(const ModelConfig& config, StepResult& result) : config_(config), result_(result) {}
-
-  // Adds what is wanted from token `index` of a segment, which is row `batch_row` and comes before `next_position`.
-  void add(const StepSegment& segment, size_t index, int batch_row, int64_t next_position,
-           std::vector<HeadRequest>& requests) {
-    const HeadSpec& head = segment.head;
-    const bool last = index + 1 == segment.tokens.size();
-    HeadRequest request;
-    request.row = batch_row;
-    request.next_position = next_position;
-    if (index == 0) target_ = 0;
-    switch (head.kind) {
-      case HeadSpec::Kind::None: return;
-      case HeadSpec::Kind::Logits:
-        if (!head.all_rows && !last) return;
-        request.logits = &result_.logits[logit_rows_++ * config_.vocab_size];
-        break;
-      case HeadSpec::Kind::Targets:
-        for (; target_ < head.rows.size() && head.rows[target_] == static_cast<int32_t>(index); ++target_) {
-          request.target = head.targets[target_];
-          request.target_logprob = &result_.logprobs[logprobs_++];
-          request.target_is_greedy = &result_.is_greedy[greedy_++];
-          requests.push_back(request);
-        }
-        return;
-      case HeadSpec::Kind::Top:
-        if (!head.all_rows && !last) return;
-        request.top_n = head.top_n;
-        request.top_ids = &result_.top_ids[top_];
-        request.top_logprobs = &result_.top_logprobs[top_];
-        top_ += head.top_n;
-        break;
-      case HeadSpec::Kind::Sample:
-        if (!last) return;
-        request.sample = &head.sample;
-        request.sampled_id = &result_.sampled_ids[sampled_++];
-        request.sampled_logprob = &result_.logprobs[logprobs_++];
-        break;
-    }
-    requests.push_back(request);
-  }
-
- private:
-  const ModelConfig& config_;
-  StepResult& result_;
-  size_t target_ = 0;  // next target of the current segment
-  size_t logit_rows_ = 0, logprobs_ = 0, greedy_ = 0, top_ = 0, sampled_ = 0;
-};
-
-// Cuts a request into batches of at most `chunk_rows` rows, in order.
-class ChunkCursor {
- public:
-  ChunkCursor(const ModelConfig& config, const StepRequest& request, StepResult& result)
-      : request_(request), heads_(config, result) {}
-
-  bool done() const { return segment_ == request_.segments.size(); }
-
-  // Fills the next batch and makes room for it in the cache.
-  void next(int chunk_rows, KvCache& cache, const std::vector<std::unique_ptr<RoutePlan>>& plans, Batch& batch,
-            std::vector<HeadRequest>& requests) {
-    batch.cache = &cache;
-    while (!done() && static_cast<int>(batch.rows.size()) < chunk_rows) {
-      const StepSegment& segment = request_.segments[segment_];
-      const size_t room = static_cast<size_t>(chunk_rows) - batch.rows.size();
-      const size_t end = std::min(segment.tokens.size(), token_ + room);
-      int64_t position = cache.length(segment.sequence);
-      const int count = static_cast<int>(end - token_);
-      batch.runs.push_back({segment.sequence, static_cast<int>(batch.rows.size()), count, position});
-      cache.extend(segment.sequence, count);
-      for (; token_ < end; ++token_, ++position) {
-        heads_.add(segment, token_, static_cast<int>(batch.rows.size()), position + 1, requests);
-        batch.rows.push_back({segment.tokens[token_],
-                              segment.sequence,
-                              {position, segment.origin, segment.label},
-                              plans[segment.sequence].get()});
-      }
-      if (token_ == segment.tokens.size()) {
-        ++segment_;
-        token_ = 0;
-      }
-    }
-  }
-
- private:
-  const StepRequest& request_;
-  HeadCursor heads_;
-  size_t segment_ = 0, token_ = 0;
-};
+// Rows that begin above layer 0 have no routes below it.
+void check_recorded(const StepSegment& segment, const SequenceState& state, int64_t length,
+                    const StepRequest& request) {
+  if (request.capture == CaptureLevel::Counts || !segment.is_recorded || length >= state.base_end) return;
+  const std::optional<std::vector<int32_t>>& layers = request.capture_layers;
+  if (layers && std::all_of(layers->begin(), layers->end(), [&](int32_t layer) { return layer >= state.base.layer(); }))
+    return;
+  fail(ErrorCode::InvalidArgument, "Expected only layers from ", state.base.layer(),
+       " to be recorded of a sequence that shares the layers below.");
+}
 
 }  // namespace
 
@@ -195,16 +51,66 @@ Session::Session(std::shared_ptr<Model> model, CacheType cache_type, int chunk_r
 
 int Session::create_sequence(RoutePlan plan) {
   const int sequence = cache_.create();
-  if (plans_.size() <= static_cast<size_t>(sequence)) plans_.resize(sequence + 1);
-  plans_[sequence] = std::make_unique<RoutePlan>(std::move(plan));
+  if (states_.size() <= static_cast<size_t>(sequence)) states_.resize(sequence + 1);
+  states_[sequence] = SequenceState{};
+  states_[sequence].plan = std::make_unique<RoutePlan>(std::move(plan));
   return sequence;
 }
 
 int Session::fork_sequence(int sequence, int64_t length, RoutePlan plan) {
   const int forked = cache_.fork(sequence, length);
-  if (plans_.size() <= static_cast<size_t>(forked)) plans_.resize(forked + 1);
-  plans_[forked] = std::make_unique<RoutePlan>(std::move(plan));
+  if (states_.size() <= static_cast<size_t>(forked)) states_.resize(forked + 1);
+  const SequenceState& source = states_[sequence];
+  SequenceState& state = states_[forked];
+  state.plan = std::make_unique<RoutePlan>(std::move(plan));
+  state.kept = source.kept;
+  state.kept.truncate(length);
+  state.base = source.base;
+  state.base_end = source.base_end;
   return forked;
+}
+
+void Session::truncate_sequence(int sequence, int64_t length) {
+  cache_.truncate(sequence, length);
+  states_[sequence].kept.truncate(length);
+}
+
+void Session::release_sequence(int sequence) {
+  cache_.release(sequence);
+  states_[sequence] = SequenceState{};
+}
+
+bool Session::has_hooks(int sequence) const {
+  return sequence >= 0 && static_cast<size_t>(sequence) < states_.size() && states_[sequence].plan != nullptr &&
+         !states_[sequence].plan->hooks.empty();
+}
+
+void Session::keep_residuals(int sequence, int layer) {
+  const int64_t length = cache_.length(sequence);
+  SequenceState& state = states_[sequence];
+  const int first = length < state.base_end ? state.base.layer() : 0;
+  if (layer < first || layer >= config().num_layers) {
+    fail(ErrorCode::InvalidArgument, "Expected a layer from ", first, " to ", config().num_layers - 1,
+         " to keep the residual stream of, got ", layer, ".");
+  }
+  state.kept = KeptResiduals(layer, config().hidden_size);
+}
+
+void Session::share_lower_layers(int sequence, int base, int layer) {
+  const int64_t length = cache_.length(sequence), end = cache_.length(base);
+  SequenceState& state = states_[sequence];
+  const SequenceState& source = states_[base];
+  if (layer < 1 || layer != source.kept.layer() || !source.kept.covers(length, end)) {
+    fail(ErrorCode::InvalidArgument, "Expected a base that keeps the residual stream before layer ", layer,
+         " for positions ", length, " to ", end, ".");
+  }
+  if (state.kept.layer() >= 0 && state.kept.layer() < layer) {
+    fail(ErrorCode::InvalidArgument, "Expected a layer up to ", state.kept.layer(),
+         ", whose residual stream the sequence keeps, got ", layer, ".");
+  }
+  cache_.share_lower_layers(sequence, base, layer);
+  state.base = source.kept;
+  state.base_end = end;
 }
 
 void Session::check(const StepRequest& request) const {
@@ -232,51 +138,78 @@ void Session::check(const StepRequest& request) const {
       fail(ErrorCode::InvalidArgument, "Expected top n from 1 to ", config.vocab_size, ", got ", segment.head.top_n,
            ".");
     }
+    check_recorded(segment, states_[segment.sequence], cache_.length(segment.sequence), request);
+  }
+  for (int32_t layer : request.capture_layers.value_or(std::vector<int32_t>{})) {
+    if (layer < 0 || layer >= config.num_layers) {
+      fail(ErrorCode::InvalidArgument, "Expected layers from 0 to ", config.num_layers - 1, " to record, got ", layer,
+           ".");
+    }
   }
 }
 
 StepResult Session::step(const StepRequest& request, const std::atomic<bool>* cancel,
-                         const std::function<void(int64_t)>& on_progress) {
+                         const std::function<void(int64_t)>& on_progress, HookHost* host) {
   check(request);
   int top_k = config().num_experts_per_token;
+  bool calls_back = false;
   std::vector<int64_t> lengths_before;
   for (const StepSegment& segment : request.segments) {
     lengths_before.push_back(cache_.length(segment.sequence));
-    top_k = std::max(top_k, plans_[segment.sequence]->max_top_k);
+    top_k = std::max(top_k, states_[segment.sequence].plan->max_top_k);
+    calls_back |= has_hooks(segment.sequence);
   }
-  StepResult result = allocate(config(), request, top_k);
-  std::vector<uint64_t> counts = counts_;
-  Taps taps = taps_into(result, counts);
-  ChunkCursor cursor(config(), request, result);
+  if (calls_back && host == nullptr) fail(ErrorCode::Internal, "A step with callbacks has nobody to run them.");
+  StepOutput output(config(), request, top_k, calls_back);
+  std::optional<HookRunner> hooks;
+  if (calls_back) output.taps.hooks = &hooks.emplace(*host, config());
 
+  const auto roll_back = [&](size_t index) {
+    truncate_sequence(request.segments[index].sequence, lengths_before[index]);
+  };
   const std::lock_guard<std::mutex> turn(model_->step_mutex);
   const auto start = std::chrono::steady_clock::now();
   model_->backend->set_cancel(cancel);
   try {
-    while (!cursor.done()) {
-      if (cancel != nullptr && cancel->load()) fail(ErrorCode::Aborted, "The operation was cancelled.");
-      Batch batch;
-      std::vector<HeadRequest> heads;
-      cursor.next(chunk_rows_, cache_, plans_, batch, heads);
-      forward(*model_->backend, config(), batch, heads, taps);
-      for (const BatchRun& run : batch.runs) cache_.commit(run.sequence, run.num_rows);
-      taps.first_row += static_cast<int64_t>(batch.rows.size());
-      if (on_progress) on_progress(taps.first_row);
-    }
+    run(request, output, cancel, on_progress);
   } catch (...) {
     model_->backend->set_cancel(nullptr);
-    for (size_t index = 0; index < request.segments.size(); ++index) {
-      cache_.truncate(request.segments[index].sequence, lengths_before[index]);
-    }
+    for (size_t index = 0; index < request.segments.size(); ++index) roll_back(index);
     throw;
   }
   model_->backend->set_cancel(nullptr);
-  counts_ = std::move(counts);
+  for (size_t index = 0; calls_back && index < request.segments.size(); ++index) {
+    if (hooks->has_failed(request.segments[index].sequence)) roll_back(index);
+  }
+  output.add_counts(request, counts_);
   if (model_->profile != nullptr) {
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    model_->profile->add_step(result.rows, elapsed.count());
+    int64_t rows = 0;
+    for (const StepSegment& segment : request.segments) rows += static_cast<int64_t>(segment.tokens.size());
+    model_->profile->add_step(rows, elapsed.count());
   }
-  return result;
+  return std::move(output.result);
+}
+
+void Session::run(const StepRequest& request, StepOutput& output, const std::atomic<bool>* cancel,
+                  const std::function<void(int64_t)>& on_progress) {
+  BatchCursor cursor(config(), request, output);
+  int64_t rows_done = 0;
+  std::vector<HookFailure>& failures = output.result.failures;
+  while (!cursor.done() && failures.size() < request.segments.size()) {
+    if (cancel != nullptr && cancel->load()) fail(ErrorCode::Aborted, "The operation was cancelled.");
+    Batch batch;
+    std::vector<HeadRequest> heads;
+    cursor.next(chunk_rows_, cache_, states_, batch, heads);
+    forward(*model_->backend, config(), batch, heads, output.taps);
+    for (const BatchRun& run : batch.runs) cache_.commit(run.sequence, run.num_rows);
+    rows_done += static_cast<int64_t>(batch.rows.size());
+    if (output.taps.hooks != nullptr) failures = output.taps.hooks->failures();
+    if (on_progress) on_progress(rows_done);
+  }
+  if (output.taps.contributions == nullptr || failures.empty()) return;
+  throw failures.front().error.value_or(
+      Error(ErrorCode::InvalidArgument, "A callback failed in a step whose contributions are summed over all rows."));
 }
 
 }  // namespace moescope

@@ -7,6 +7,9 @@
 #include <mutex>
 
 #include "core/backend.h"
+#include "core/hooks.h"
+#include "core/kept_residuals.h"
+#include "core/step.h"
 #include "core/weights.h"
 
 namespace moescope {
@@ -21,52 +24,15 @@ struct Model {
   std::mutex step_mutex;
 };
 
-enum class CaptureLevel : uint8_t { Counts, Topk, Logits, Hidden };
-
-struct HeadSpec {
-  enum class Kind : uint8_t { None, Logits, Targets, Top, Sample };
-  Kind kind = Kind::None;
-  bool all_rows = false;         // logits, top: every row, else the last
-  int32_t top_n = 0;             // top
-  std::vector<int32_t> rows;     // targets: tokens of the segment, ascending; one may come several times
-  std::vector<int32_t> targets;  // targets: one per entry of rows
-  SampleSpec sample;
+// What a session knows of a sequence beside its keys and values.
+struct SequenceState {
+  std::unique_ptr<RoutePlan> plan;
+  KeptResiduals kept;
+  KeptResiduals base;    // of the sequence whose lower layers it shares
+  int64_t base_end = 0;  // positions below it begin at base.layer(); 0: none do
 };
 
-struct StepSegment {
-  int sequence = 0;
-  std::vector<int32_t> tokens;  // appended to the sequence
-  int origin = 0;               // 0 prompt, 1 generated
-  int32_t label = 0;            // segment
-  HeadSpec head;
-};
-
-struct StepRequest {
-  std::vector<StepSegment> segments;
-  CaptureLevel capture = CaptureLevel::Counts;
-};
-
-// Row r is the r-th token of the request, segments one after another. Shapes: StepResult and StepTrace in src/native/binding.ts.
-struct StepResult {
-  std::vector<float> logits;
-  std::vector<float> logprobs;
-  std::vector<uint8_t> is_greedy;
-  std::vector<int32_t> top_ids;
-  std::vector<float> top_logprobs;
-  std::vector<int32_t> sampled_ids;
-
-  bool has_trace = false;
-  int64_t rows = 0;
-  int num_moe_layers = 0;
-  int top_k = 0;
-  std::vector<uint16_t> topk_experts;
-  std::vector<float> topk_weights;
-  std::vector<float> shared_gate;
-  std::vector<float> margin;
-  std::vector<uint8_t> intervened;
-  std::vector<float> router_logits;
-  std::vector<float> hidden;
-};
+class StepOutput;
 
 class Session {
  public:
@@ -74,13 +40,23 @@ class Session {
 
   int create_sequence(RoutePlan plan);
   int fork_sequence(int sequence, int64_t length, RoutePlan plan);
-  void truncate_sequence(int sequence, int64_t length) { cache_.truncate(sequence, length); }
+  void truncate_sequence(int sequence, int64_t length);
   int64_t sequence_length(int sequence) const { return cache_.length(sequence); }
-  void release_sequence(int sequence) { cache_.release(sequence); }
+  void release_sequence(int sequence);
+  // Whether a step on the sequence may call back.
+  bool has_hooks(int sequence) const;
 
-  // Either all of the request is computed or, after an Error, every sequence has the length that it had before.
+  // From now on the residual stream before `layer` is kept for every position that the sequence computes.
+  void keep_residuals(int sequence, int layer);
+  // Layers below `layer` of a sequence, for the positions that `base` holds, become those of `base`: tokens equal to the base's that are
+  // appended from now on begin at `layer`, from the base's kept residual stream. The caller knows that both have the same interventions
+  // below `layer` and the same tokens so far; a token that differs from the base's ends the sharing.
+  void share_lower_layers(int sequence, int base, int layer);
+
+  // Either all of the request is computed or, after an Error, every sequence has the length that it had before; so has each sequence
+  // whose callback failed. `host` runs callbacks; null where no sequence of the step has any.
   StepResult step(const StepRequest& request, const std::atomic<bool>* cancel,
-                  const std::function<void(int64_t rows_done)>& on_progress);
+                  const std::function<void(int64_t rows_done)>& on_progress, HookHost* host = nullptr);
 
   const ModelConfig& config() const { return model_->config; }
   const std::vector<uint64_t>& expert_counts() const { return counts_; }
@@ -88,12 +64,14 @@ class Session {
 
  private:
   void check(const StepRequest& request) const;
+  void run(const StepRequest& request, StepOutput& output, const std::atomic<bool>* cancel,
+           const std::function<void(int64_t)>& on_progress);
 
   std::shared_ptr<Model> model_;
   KvCache cache_;
   int chunk_rows_;
-  std::vector<std::unique_ptr<RoutePlan>> plans_;  // by sequence
-  std::vector<uint64_t> counts_;                   // (num_moe_layers, num_experts)
+  std::vector<SequenceState> states_;  // by sequence
+  std::vector<uint64_t> counts_;       // (num_moe_layers, num_experts)
 };
 
 }  // namespace moescope

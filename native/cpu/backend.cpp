@@ -81,8 +81,20 @@ void CpuBackend::multiply(std::initializer_list<Product> products) {
   });
 }
 
-void CpuBackend::read_back(const float* x, int rows, float* host) {
-  std::memcpy(host, x, static_cast<size_t>(rows) * config_.hidden_size * sizeof(float));
+void CpuBackend::load_inputs(const Batch& batch, float* x) {
+  for (size_t row = 0; row < batch.inputs.size(); ++row) {
+    std::copy_n(batch.inputs[row], config_.hidden_size, x + row * config_.hidden_size);
+  }
+}
+
+void CpuBackend::read_rows(const float* x, int first, int count, float* host) {
+  const int64_t hidden = config_.hidden_size;
+  std::copy_n(x + first * hidden, count * hidden, host);
+}
+
+void CpuBackend::write_rows(const float* host, int first, int count, float* x) {
+  const int64_t hidden = config_.hidden_size;
+  std::copy_n(host, count * hidden, x + first * hidden);
 }
 
 }  // namespace moescope

@@ -10,6 +10,7 @@
 #include "core/weights.h"
 #include "cpu/arch/kernels.h"
 #include "cpu/fast_kernels.h"
+#include "cpu/grouping.h"
 #include "cpu/matmul.h"
 #include "cpu/profile_span.h"
 #include "cpu/thread_pool.h"
@@ -24,12 +25,15 @@ class CpuBackend final : public Backend {
 
   Activations activations(int rows) override;
   void embed(const Batch& batch, float* x) override;
+  void load_inputs(const Batch& batch, float* x) override;
   void attend(int layer, const Batch& batch, float* x) override;
   void route(int layer, const Batch& batch, const float* x, float* h, Routes& routes, const Taps& taps) override;
-  void experts(int layer, int rows, float* x, const float* h, const Routes& routes) override;
+  void experts(int layer, const Batch& batch, float* x, const float* h, const Routes& routes,
+               const Taps& taps) override;
   void feed_forward(int layer, int rows, float* x) override;
-  void head(const float* x, const std::vector<HeadRequest>& requests) override;
-  void read_back(const float* x, int rows, float* host) override;
+  void head(const Batch& batch, const float* x, const std::vector<HeadRequest>& requests, const Taps& taps) override;
+  void read_rows(const float* x, int first, int count, float* host) override;
+  void write_rows(const float* host, int first, int count, float* x) override;
   void set_cancel(const std::atomic<bool>* cancel) override { pool_.set_cancel(cancel); }
   void set_profile(Profile* profile) override;
 
@@ -88,6 +92,15 @@ class CpuBackend final : public Backend {
   // Rotates q and k, scales q, and writes k and v to the cache.
   void rope_and_cache(int layer, const Batch& batch);
   void attention(int layer, const Batch& batch);
+  // Callbacks on the outputs of the experts that just ran.
+  void call_back_outputs(int layer, const ExpertGrouping& grouping, bool has_shared, const Taps& taps);
+  // Norms and contributions of the experts that just ran, where a tap wants them.
+  void watch_experts(int layer, const Batch& batch, const Routes& routes, const ExpertGrouping& grouping,
+                     const Taps& taps);
+  void sum_experts(int moe_layer, const Routes& routes, const ExpertGrouping& grouping,
+                   const std::vector<double>& norms, Contributions& sums);
+  void sum_shared(int moe_layer, const Routes& routes, const ExpertGrouping& grouping,
+                  const std::vector<double>& shared_norms, Contributions& sums);
 
   const ModelConfig& config_;
   const Weights& weights_;
@@ -107,6 +120,8 @@ class CpuBackend final : public Backend {
   std::vector<float> inner_;                      // (2 * rows, intermediate)
   std::vector<float> expert_inner_, expert_out_;  // by assignment, grouped by expert
   std::vector<float> shared_out_;                 // (rows, hidden)
+  std::vector<float> router_logits_;              // (rows, experts)  raw
+  std::vector<float> effective_logits_;           // (rows, experts)  as callbacks left them
 };
 
 }  // namespace moescope

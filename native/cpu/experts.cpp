@@ -2,21 +2,15 @@
 // weights are read once per batch; nothing is padded.
 #include <algorithm>
 
+#include "core/hooks.h"
 #include "cpu/backend.h"
 
 namespace moescope {
 
 namespace {
 
-// Assignments of a batch, grouped by the expert that runs: group e is [starts[e], starts[e + 1]).
-struct Grouping {
-  std::vector<int64_t> starts;  // (num_experts + 1)
-  std::vector<int64_t> rows;    // row of each assignment
-  std::vector<int64_t> places;  // (rows, top_k): index of a slot's assignment, -1 where nothing runs
-};
-
-Grouping group_by_expert(const Routes& routes, int rows, int num_experts) {
-  Grouping grouping;
+ExpertGrouping group_by_expert(const Routes& routes, int rows, int num_experts) {
+  ExpertGrouping grouping;
   grouping.starts.assign(num_experts + 1, 0);
   // An expert whose gate is 0 does not run: its contribution is removed even where it is not a finite number.
   const auto runs = [&](size_t index) { return routes.run[index] != kNoExpert && routes.weights[index] != 0; };
@@ -40,7 +34,7 @@ Grouping group_by_expert(const Routes& routes, int rows, int num_experts) {
 }
 
 // Bytes and products of the experts that run: each expert's matrices once, its rows times their size.
-ProfileWork experts_work(const Grouping& grouping, const std::vector<FeedForward>& experts,
+ProfileWork experts_work(const ExpertGrouping& grouping, const std::vector<FeedForward>& experts,
                          std::initializer_list<Matrix FeedForward::*> parts) {
   ProfileWork work;
   for (size_t expert = 0; expert < experts.size(); ++expert) {
@@ -55,13 +49,15 @@ ProfileWork experts_work(const Grouping& grouping, const std::vector<FeedForward
 
 }  // namespace
 
-void CpuBackend::experts(int layer, int rows, float* x, const float* h, const Routes& routes) {
+void CpuBackend::experts(int layer, const Batch& batch, float* x, const float* h, const Routes& routes,
+                         const Taps& taps) {
   const LayerWeights& weights = weights_.layers[layer];
+  const int rows = static_cast<int>(batch.rows.size());
   const FeedForward& shared = weights.shared;
   const bool has_shared = !shared.gate.empty();
   const int64_t hidden = config_.hidden_size, intermediate = config_.moe_intermediate_size;
   const int64_t shared_rows = has_shared ? rows : 0, shared_intermediate = config_.shared_expert_intermediate_size;
-  const Grouping grouping = group_by_expert(routes, rows, config_.num_experts);
+  const ExpertGrouping grouping = group_by_expert(routes, rows, config_.num_experts);
   const int64_t assignments = static_cast<int64_t>(grouping.rows.size());
   ProfileSpan span = profile_span(layer);
   span.begin(ProfileOp::ExpertsIn, [&] {
@@ -115,8 +111,9 @@ void CpuBackend::experts(int layer, int rows, float* x, const float* h, const Ro
   fill_both(expert_inner_side_, inner_side_, has_shared);
   gated_out(groups);
 
+  if (taps.hooks != nullptr) call_back_outputs(layer, grouping, has_shared, taps);
   span.begin(ProfileOp::ExpertsAdd);
-  pool_.parallel_for(rows, [&](int64_t row, int) {
+  const auto combine = [&](int64_t row) {
     float* sum = &block_out_[row * hidden];
     std::fill_n(sum, hidden, 0.0f);
     for (int slot = 0; slot < routes.top_k; ++slot) {
@@ -126,8 +123,32 @@ void CpuBackend::experts(int layer, int rows, float* x, const float* h, const Ro
     }
     if (has_shared && routes.shared_gate[row] != 0)
       kernels_.add_scaled(routes.shared_gate[row], &shared_out_[row * hidden], hidden, sum);
-    for (int64_t i = 0; i < hidden; ++i) x[row * hidden + i] += sum[i];
-  });
+  };
+  const auto add = [&](int64_t row) {
+    for (int64_t i = row * hidden; i < (row + 1) * hidden; ++i) x[i] += block_out_[i];
+  };
+  if (taps.hooks == nullptr) {
+    pool_.parallel_for(rows, [&](int64_t row, int) {
+      combine(row);
+      add(row);
+    });
+  } else {
+    pool_.parallel_for(rows, [&](int64_t row, int) { combine(row); });
+    taps.hooks->run(HookPoint::MoeOutput, layer, config_.hidden_size, block_out_.data(), taps);
+    pool_.parallel_for(rows, [&](int64_t row, int) { add(row); });
+  }
+  watch_experts(layer, batch, routes, grouping, taps);
+}
+
+void CpuBackend::call_back_outputs(int layer, const ExpertGrouping& grouping, bool has_shared, const Taps& taps) {
+  const int width = config_.hidden_size;
+  for (int expert = 0; expert < config_.num_experts; ++expert) {
+    const int64_t start = grouping.starts[expert], count = grouping.starts[expert + 1] - start;
+    if (count == 0) continue;
+    float* outputs = &expert_out_[start * width];
+    taps.hooks->run(HookPoint::ExpertOutput, layer, expert, &grouping.rows[start], count, width, outputs, taps);
+  }
+  if (has_shared) taps.hooks->run(HookPoint::SharedOutput, layer, width, shared_out_.data(), taps);
 }
 
 void CpuBackend::fill_both(LeftSide& experts, LeftSide& shared, bool has_shared) {

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "core/hooks.h"
 #include "cpu/backend.h"
 
 namespace moescope {
@@ -23,12 +24,19 @@ void most_likely(const float* logits, int64_t vocab_size, double log_total, cons
   }
 }
 
-void answer(const HeadRequest& request, const float* logits, int64_t vocab_size) {
+// -inf takes a token out; only a callback gives it.
+void check_logits(const float* logits, int64_t vocab_size, bool is_watched) {
+  bool any_left = false;
   for (int64_t token = 0; token < vocab_size; ++token) {
-    if (!std::isfinite(logits[token])) {
-      fail(ErrorCode::Invariant, "The model gave a logit that is not a finite number, for token ", token, ".");
-    }
+    const bool taken_out = is_watched && logits[token] == -std::numeric_limits<float>::infinity();
+    any_left |= !taken_out;
+    if (taken_out || std::isfinite(logits[token])) continue;
+    fail(ErrorCode::Invariant, "The model gave a logit that is not a finite number, for token ", token, ".");
   }
+  if (!any_left) fail(ErrorCode::InvalidArgument, "The callback at output.logits left no token to choose.");
+}
+
+void answer(const HeadRequest& request, const float* logits, int64_t vocab_size) {
   if (request.logits != nullptr) std::copy_n(logits, vocab_size, request.logits);
   if (request.target < 0 && request.top_n == 0 && request.sample == nullptr) return;
   const double log_total = log_sum_exp(logits, vocab_size);
@@ -46,29 +54,58 @@ void answer(const HeadRequest& request, const float* logits, int64_t vocab_size)
 
 }  // namespace
 
-void CpuBackend::head(const float* x, const std::vector<HeadRequest>& requests) {
+void CpuBackend::head(const Batch& batch, const float* x, const std::vector<HeadRequest>& requests, const Taps& taps) {
   const int64_t hidden = config_.hidden_size, vocab = config_.vocab_size;
   std::vector<float> rows(kHeadRows * hidden), logits;
   ProfileSpan span = profile_span(kOutsideLayers);
   size_t next = 0;
   while (next < requests.size()) {
     // Requests come ascending by row; those of one row share its logits.
-    std::vector<int64_t> places;  // by request from `next` on: row of `rows`
+    std::vector<int64_t> places;      // by request from `next` on: row of `rows`
+    std::vector<int64_t> batch_rows;  // by row of `rows`
     int count = 0;
     for (size_t index = next; index < requests.size(); ++index) {
       const bool is_new = index == next || requests[index].row != requests[index - 1].row;
       if (is_new && count == kHeadRows) break;
-      if (is_new) std::copy_n(x + requests[index].row * hidden, hidden, &rows[count++ * hidden]);
+      if (is_new) {
+        std::copy_n(x + requests[index].row * hidden, hidden, &rows[count++ * hidden]);
+        batch_rows.push_back(requests[index].row);
+      }
       places.push_back(count - 1);
     }
     span.begin(ProfileOp::Head, [&] { return work_of(count, {&weights_.head}); });
+    const auto norm = [&](int64_t row) { rms_norm(&rows[row * hidden], weights_.final_norm, &rows[row * hidden]); };
+    const auto call_back = [&](HookPoint point, int width, float* values) {
+      if (taps.hooks != nullptr) taps.hooks->run(point, -1, -1, batch_rows.data(), count, width, values, taps);
+    };
+    const bool calls_back = taps.hooks != nullptr && taps.hooks->wants(HookPoint::FinalNorm, -1);
+    if (calls_back) {
+      for (int row = 0; row < count; ++row) norm(row);
+      call_back(HookPoint::FinalNorm, config_.hidden_size, rows.data());
+    }
     logits.resize(std::max<size_t>(logits.size(), count * vocab));
     rows_side_.prepare(matmul_kernels_, forms_of({&weights_.head}), rows.data(), count, hidden);
-    fill(rows_side_, [&](int64_t row) { rms_norm(&rows[row * hidden], weights_.final_norm, &rows[row * hidden]); });
+    fill(rows_side_, [&](int64_t row) {
+      if (!calls_back) norm(row);
+    });
     multiply({{rows_side_.group(0, count), &weights_.head, logits.data()}});
+    call_back(HookPoint::OutputLogits, config_.vocab_size, logits.data());
     span.begin(ProfileOp::Answer);
     pool_.parallel_for(static_cast<int64_t>(places.size()), [&](int64_t index, int) {
-      answer(requests[next + index], &logits[places[index] * vocab], vocab);
+      const float* row = &logits[places[index] * vocab];
+      const int batch_row = static_cast<int>(batch_rows[places[index]]);
+      if (taps.hooks == nullptr || !taps.hooks->is_watched(batch_row)) {
+        check_logits(row, vocab, false);
+        return answer(requests[next + index], row, vocab);
+      }
+      const int sequence = batch.rows[batch_row].sequence;
+      if (taps.hooks->has_failed(sequence)) return;
+      try {
+        check_logits(row, vocab, true);
+        answer(requests[next + index], row, vocab);
+      } catch (const Error& error) {
+        taps.hooks->fail_sequence(sequence, error);
+      }
     });
     next += places.size();
   }

@@ -27,7 +27,9 @@ std::vector<float> run_experts(Model& model, const std::vector<float>& h,
     }
   }
   model.backend->activations(static_cast<int>(slots.size()));
-  model.backend->experts(kLayer, static_cast<int>(slots.size()), x.data(), h.data(), routes);
+  Batch batch;
+  batch.rows.resize(slots.size());
+  model.backend->experts(kLayer, batch, x.data(), h.data(), routes, Taps{});
   return x;
 }
 

@@ -147,8 +147,11 @@ CASE("capture does not change bits, and every level fills what it says") {
       CHECK_EQ(result.margin.size(), recorded);
       CHECK_EQ(result.shared_gate.size(), model.config.shared_expert_intermediate_size > 0 ? recorded : 0);
       CHECK_EQ(result.router_logits.size(), level >= CaptureLevel::Logits ? row_layers * model.config.num_experts : 0);
-      CHECK_EQ(result.hidden.size(),
-               level == CaptureLevel::Hidden ? prompt.size() * model.config.num_layers * model.config.hidden_size : 0);
+      const size_t hidden = level == CaptureLevel::Hidden ? model.config.hidden_size : 0;
+      CHECK_EQ(result.residual.size(), prompt.size() * model.config.num_layers * hidden);
+      CHECK_EQ(result.router_input.size(), row_layers * hidden);
+      CHECK_EQ(result.expert_norms.size(), hidden > 0 ? row_layers * model.config.num_experts_per_token : 0);
+      CHECK_EQ(result.shared_norm.size(), hidden > 0 ? result.shared_gate.size() : 0);
     }
     const std::vector<uint64_t>& counts = session.expert_counts();
     const uint64_t per_layer = 4 * prompt.size() * model.config.num_experts_per_token;

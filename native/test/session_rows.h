@@ -54,7 +54,10 @@ inline StepSegment segment_of(int sequence, std::vector<int32_t> tokens, HeadSpe
 
 inline StepResult step(Session& session, std::vector<StepSegment> segments,
                        CaptureLevel capture = CaptureLevel::Counts) {
-  return session.step({std::move(segments), capture}, nullptr, nullptr);
+  StepRequest request;
+  request.segments = std::move(segments);
+  request.capture = capture;
+  return session.step(request, nullptr, nullptr);
 }
 
 inline std::vector<int32_t> part(const std::vector<int32_t>& tokens, size_t first, size_t end) {
@@ -66,7 +69,7 @@ struct Rows {
   std::vector<float> logits;
   std::vector<uint16_t> topk_experts;
   std::vector<float> topk_weights, shared_gate, margin, router_logits;
-  std::vector<std::vector<float>> hidden;  // (num_layers), each (rows, hidden)
+  std::vector<float> router_input, expert_norms, shared_norm, residual;
 
   // Adds rows [first, first + count) of a step; its logits start at `logit_row`.
   void add(const StepResult& r, const ModelConfig& config, int64_t first, int64_t count, int64_t logit_row) {
@@ -80,19 +83,20 @@ struct Rows {
     if (!r.shared_gate.empty()) take(shared_gate, r.shared_gate, first, count, layers);
     take(margin, r.margin, first, count, layers);
     take(router_logits, r.router_logits, first, count, layers * config.num_experts);
-    hidden.resize(config.num_layers);
-    for (int layer = 0; layer < config.num_layers; ++layer) {
-      take(hidden[layer], r.hidden, layer * r.rows + first, count, config.hidden_size);
-    }
+    take(router_input, r.router_input, first, count, layers * config.hidden_size);
+    take(expert_norms, r.expert_norms, first, count, layers * r.top_k);
+    if (!r.shared_norm.empty()) take(shared_norm, r.shared_norm, first, count, layers);
+    take(residual, r.residual, first, count, static_cast<int64_t>(config.num_layers) * config.hidden_size);
   }
 };
 
 inline void check_same(const char* what, const TinyCheckpoint& model, const Rows& actual, const Rows& expected) {
-  const bool same = same_bits(actual.logits, expected.logits) &&
-                    same_bits(actual.topk_experts, expected.topk_experts) &&
-                    same_bits(actual.topk_weights, expected.topk_weights) &&
-                    same_bits(actual.shared_gate, expected.shared_gate) && same_bits(actual.margin, expected.margin) &&
-                    same_bits(actual.router_logits, expected.router_logits) && actual.hidden == expected.hidden;
+  const bool same =
+      same_bits(actual.logits, expected.logits) && same_bits(actual.topk_experts, expected.topk_experts) &&
+      same_bits(actual.topk_weights, expected.topk_weights) && same_bits(actual.shared_gate, expected.shared_gate) &&
+      same_bits(actual.margin, expected.margin) && same_bits(actual.router_logits, expected.router_logits) &&
+      same_bits(actual.router_input, expected.router_input) && same_bits(actual.expert_norms, expected.expert_norms) &&
+      same_bits(actual.shared_norm, expected.shared_norm) && same_bits(actual.residual, expected.residual);
   const char* way = fast_under_test == nullptr ? "ref" : fast_under_test->name;
   if (!same) report(__FILE__, __LINE__, model.config.architecture, ", ", way, ": other bits ", what);
 }
@@ -110,7 +114,10 @@ inline Rows last_rows(const Rows& rows, const ModelConfig& config, int keep) {
   if (!rows.shared_gate.empty()) tail(kept.shared_gate, rows.shared_gate, layers);
   tail(kept.margin, rows.margin, layers);
   tail(kept.router_logits, rows.router_logits, layers * config.num_experts);
-  for (const std::vector<float>& layer : rows.hidden) tail(kept.hidden.emplace_back(), layer, config.hidden_size);
+  tail(kept.router_input, rows.router_input, layers * config.hidden_size);
+  tail(kept.expert_norms, rows.expert_norms, slots);
+  if (!rows.shared_norm.empty()) tail(kept.shared_norm, rows.shared_norm, layers);
+  tail(kept.residual, rows.residual, static_cast<int64_t>(config.num_layers) * config.hidden_size);
   return kept;
 }
 

@@ -86,7 +86,7 @@ export function traceOfTable(table: Table, options: TableOptions = {}): RouterTr
     layers,
     segments: labels.names,
   } as const;
-  return new RouterTrace({ layout, keys, columns, hidden: new Float32Array(0) });
+  return new RouterTrace({ layout, keys, columns });
 }
 
 function required(table: Table, name: string): Vector {

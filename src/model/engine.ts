@@ -1,6 +1,8 @@
 /** A native model with its one session and the scheduler that everything on it goes through. */
 import { withAmbientSignal } from "../ambient-signal.js";
+import { MoescopeError } from "../errors.js";
 import type { NativeModel, NativeProfile, NativeSession } from "../native/binding.js";
+import { refuseInCallback } from "./callback-scope.js";
 import type { Call } from "./scheduler/call.js";
 import { Scheduler, type SchedulerOptions, type SchedulerUsage } from "./scheduler/scheduler.js";
 
@@ -27,6 +29,7 @@ export class Engine {
    * `use` is done.
    */
   async run<T>(signal: AbortSignal | undefined, use: (call: Call) => Promise<T>): Promise<T> {
+    refuseInCallback(this);
     const call = this.scheduler.begin(withAmbientSignal(signal));
     try {
       const refusal = call.refusal();
@@ -35,6 +38,13 @@ export class Engine {
     } finally {
       call.end();
     }
+  }
+
+  /** Another session on the same weights, for work whose sequences nobody else shares; the caller disposes it. */
+  newSession(options: Parameters<NativeModel["createSession"]>[0]): NativeSession {
+    refuseInCallback(this);
+    if (this.#disposal !== undefined) throw new MoescopeError("DISPOSED", "The model was disposed.");
+    return this.#model.createSession(options);
   }
 
   /** Assignments computed since the model was loaded. [numMoeLayers, numExperts] */

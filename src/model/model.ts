@@ -22,6 +22,7 @@ import type { RouterTrace } from "../router/trace.js";
 import { type ChatMessage, type ChatTemplate, missingChatTemplate } from "../tokenizer/chat-template.js";
 import { loadModelText } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
+import { scopedCallbacks } from "./callback-scope.js";
 import { Engine } from "./engine.js";
 import { type GenerateOptions, type Generation, generate, type StreamChunk, stream } from "./generation.js";
 import { languageModelOf, type ModelAsLanguageModel } from "./language-model.js";
@@ -108,7 +109,7 @@ export class Model {
   private constructor(parts: ModelParts, interventions: readonly Intervention[]) {
     this.parts = parts;
     this.interventions = interventions;
-    this.rules = compileRules(interventions, parts.shape);
+    this.rules = scopedCallbacks(compileRules(interventions, parts.shape), parts.engine);
     this.#keys = keysOf(checkInterventions(interventions, parts.shape), parts.shape);
   }
 

@@ -91,11 +91,36 @@ export interface LoadPlan {
   tensors: PlanTensor[];
 }
 
+/** What native code tells a callback about its values. Rows are of one sequence, in ascending positions. */
+export interface NativeHookPlace {
+  hook: string;
+  /** Absent behind the last layer. */
+  layer?: number;
+  /** At `expert.output`: the expert whose weights ran. */
+  expert?: number;
+  /** The sequence: tells rows of texts that run side by side apart. */
+  request: number;
+  width: number;
+  positions: Int32Array; // [rows]
+  tokenIds: Int32Array; // [rows]
+  origins: Uint8Array; // [rows] 0 prompt, 1 generated
+  segments: Int32Array; // [rows] labels
+}
+
+/** Values [rows, width] are a copy; a Float32Array of the same length takes their place. */
+export type NativeCallback = (
+  values: Float32Array,
+  where: NativeHookPlace,
+) => Float32Array | undefined | Promise<Float32Array | undefined>;
+
 /** One declared change to routing, compiled from `router/interventions.ts`. Unused fields are absent. */
 export interface RouteRule {
-  kind: "zero" | "mask" | "swap" | "bias" | "force" | "top-k" | "replay";
-  /** Global layer numbers. */
+  kind: "zero" | "mask" | "swap" | "bias" | "force" | "top-k" | "replay" | "callback";
+  /** Global layer numbers; empty for a callback behind the last layer. */
   layers: Int32Array;
+  /** callback: its hook point, and the function. Held by the sequence until that is released. */
+  hook?: string;
+  callback?: NativeCallback;
   /** zero, mask, force. */
   experts?: Int32Array;
   /** zero: also the shared expert. */
@@ -166,6 +191,8 @@ export interface StepSegment {
   /** Label of the part of the text that these tokens belong to; meaning is the caller's. */
   segment: number;
   head: HeadSpec;
+  /** False: the rows are not in the trace. */
+  isRecorded?: boolean;
 }
 
 /**
@@ -178,11 +205,15 @@ export type CaptureLevel = "counts" | "topk" | "logits" | "hidden";
 export interface StepRequest {
   segments: StepSegment[];
   capture: CaptureLevel;
+  /** Layers that the trace records, by global number. Absent: all. */
+  captureLayers?: Int32Array;
+  /** Whether to sum what experts contribute over the rows. */
+  contributions?: boolean;
 }
 
-/** What the router did in a step. Row r is the r-th token of the request, segments one after another. */
+/** What the router did in a step. Row r is the r-th recorded token of the request, segments one after another. */
 export interface StepTrace {
-  /** Rows, MoE layers, experts per token in each row-layer, experts. */
+  /** Rows, recorded MoE layers, experts per token in each row-layer, experts. */
   rows: number;
   numMoeLayers: number;
   topK: number;
@@ -199,8 +230,39 @@ export interface StepTrace {
   intervened: Uint8Array;
   /** Raw z; empty below level `logits`. [rows, numMoeLayers, numExperts] */
   routerLogits: Float32Array;
-  /** Residual stream after each layer; empty below level `hidden`. [numLayers, rows, hiddenSize] */
-  hidden: Float32Array;
+  /** Absent below level `hidden`. */
+  hidden?: StepHidden;
+}
+
+/** What level `hidden` adds. */
+export interface StepHidden {
+  /** The normed input of the MoE block, which router and experts read. [rows, numMoeLayers, hiddenSize] */
+  routerInput: Float32Array;
+  /** Euclidean norm of each chosen expert's output before its gate; NaN where it did not run. [rows, numMoeLayers, topK] */
+  expertNorms: Float32Array;
+  /** The same of the shared expert; empty without one. [rows, numMoeLayers] */
+  sharedNorm: Float32Array;
+  /** Residual stream after each recorded layer, dense ones included. [rows, recorded layers, hiddenSize] */
+  residual: Float32Array;
+}
+
+/**
+ * Sums over the rows of a step. f_e is the output of expert e before its gate g; a row counts for e where e ran with a gate other than 0.
+ * L: MoE layers of the model, E: experts.
+ */
+export interface StepContributions {
+  rows: Float64Array; // [L, E]
+  gate: Float64Array; // [L, E] g
+  norm: Float64Array; // [L, E] |f|
+  squaredNorm: Float64Array; // [L, E] |f|^2
+  gatedNorm: Float64Array; // [L, E] g |f|
+  maxAbs: Float32Array; // [L, E] the largest |f_i|; 0 where no row counts
+  pairRows: Float64Array; // [L, E, E] rows of both; a < b only
+  pairCosine: Float64Array; // [L, E, E] cos(f_a, f_b) over them
+  sharedRows: Float64Array; // [L] rows whose routed sum is not 0; all 0 without a shared expert
+  sharedNorm: Float64Array; // [L] |s f_shared|
+  routedNorm: Float64Array; // [L] |sum of g f|
+  sharedRatio: Float64Array; // [L] |s f_shared| / |sum of g f|
 }
 
 /** Outputs of a step, concatenated over segments in order; a segment that asked for nothing adds nothing. */
@@ -216,6 +278,13 @@ export interface StepResult {
   sampledIds: Int32Array;
   /** Absent at level `counts`. */
   trace?: StepTrace;
+  /** Absent unless asked for. */
+  contributions?: StepContributions;
+  /**
+   * Segments whose callback failed, with what it threw. Their sequences are as long as before the step, and their rows of the arrays above
+   * mean nothing. Absent: none.
+   */
+  failures?: { segment: number; error: unknown }[];
 }
 
 /** Set from any thread; long native calls poll it and end with code ABORTED. */
@@ -233,6 +302,15 @@ export interface NativeSession {
   truncateSequence(sequence: number, length: number): void;
   sequenceLength(sequence: number): number;
   releaseSequence(sequence: number): void;
+  /** Keeps the residual stream before `layer` for every position that the sequence computes from now on. */
+  keepResiduals(sequence: number, layer: number): void;
+  /**
+   * Layers below `layer` of a sequence become those of `base` for the positions that it holds: tokens equal to the base's that are
+   * appended from now on are computed from `layer` upwards, from the residual stream that the base keeps before it (and has kept from
+   * this sequence's length on). Same bits as computing all, as long as both have the same rules below `layer` and the same tokens so far.
+   * A token that differs from the base's ends the sharing.
+   */
+  shareLowerLayers(sequence: number, base: number, layer: number): void;
   step(
     request: StepRequest,
     cancel: CancelFlag | null,

@@ -48,6 +48,9 @@ function layersOf(intervention: Intervention, shape: RouterShape): number[] {
       );
     }
     if (layers === undefined) fail(`Expected layers for the hook ${intervention.hook}, got none.`);
+    if (intervention.hook.startsWith("shared.") && !shape.hasSharedExpert) {
+      fail(`Expected a model with a shared expert for the hook ${intervention.hook}, this one has none.`);
+    }
     if (intervention.hook.startsWith("residual.")) {
       const every = Array.from({ length: shape.numLayers }, (_, layer) => layer);
       return pick(kind, layers, every, `layers from 0 to ${shape.numLayers - 1}`);

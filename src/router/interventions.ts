@@ -8,6 +8,7 @@
 
 import { z } from "zod";
 import { InvalidArgumentError, invalidArgument } from "../errors.js";
+import type { NativeHookPlace } from "../native/binding.js";
 import type { RecordedRoute } from "./route.js";
 
 export const INTERVENTIONS_VERSION = 1;
@@ -15,9 +16,10 @@ export const INTERVENTIONS_VERSION = 1;
 /** Hook points of callbacks; those of a layer want `layers`. Order: as the forward pass meets them. */
 export const LAYER_HOOKS: readonly [string, ...string[]] = [
   "residual.before",
+  "router.input",
   "router.logits",
-  "expert.output",
   "shared.gate",
+  "expert.output",
   "shared.output",
   "moe.output",
   "residual.after",
@@ -101,20 +103,23 @@ export interface CallbackIntervention extends Scope {
   callback?: HookCallback;
 }
 
-/** Values at a hook point: rows of `width` numbers. A returned array of the same length takes their place. */
-export type HookCallback = (values: Float32Array, where: HookPlace) => Float32Array | undefined;
+/**
+ * Values at a hook point, a copy: rows of `width` numbers, all of one text. A returned Float32Array of the same length (it may be the same
+ * one) takes their place, now or when a promise gives it; nothing leaves them. Rows come in pieces, as a prompt is computed, so what is
+ * returned for a row must depend on that row alone. Numbers must be finite; -Infinity at `router.logits` and `output.logits` takes an
+ * expert or a token out. What it throws fails its own request; others of the same step go on. It cannot call the model that it is part of.
+ */
+export type HookCallback = (
+  values: Float32Array,
+  where: HookPlace,
+) => Float32Array | undefined | Promise<Float32Array | undefined>;
 
-/** Where the values of a callback stand. */
-export interface HookPlace {
-  hook: string;
-  /** Absent at the hooks of `MODEL_HOOKS`. */
-  layer?: number;
-  /** At `expert.output`. */
-  expert?: number;
-  width: number;
-  /** Position of each row. */
-  positions: Int32Array;
-}
+/**
+ * Where the values of a callback stand: `layer` is absent at the hooks of `MODEL_HOOKS`, which see the rows whose output somebody wants;
+ * `expert` is there at `expert.output`, which sees the rows that this expert serves. `segments` index `STANDARD_SEGMENTS`; `request` tells
+ * texts that are computed side by side apart and has no other meaning.
+ */
+export type HookPlace = NativeHookPlace;
 
 export type Intervention =
   | ZeroIntervention

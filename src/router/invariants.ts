@@ -86,9 +86,13 @@ function recompute(trace: RouterTrace, token: number, layerIndex: number, rules?
   const layer = trace.layers[layerIndex]!;
   const place = placeOf(trace, token);
   const active = (rules ?? []).filter((rule) => ruleActs(rule, layer, place));
-  const expected = expectedRoute(logits, active, layer, place.position, layout.metadata);
+  // What a callback puts in place of the logits nobody else knows; elsewhere it may mark a row and leaves the route to its logits.
+  const declared = active.filter((rule) => rule.kind !== "callback");
+  if (active.some((rule) => rule.hook === "router.logits")) return false;
+  const expected = expectedRoute(logits, declared, layer, place.position, layout.metadata);
 
-  if (expected.intervened !== (columns.intervened[row] === 1)) {
+  const mayBeMarked = expected.intervened || declared.length < active.length;
+  if (columns.intervened[row] === 1 ? !mayBeMarked : expected.intervened) {
     failAt(
       trace,
       row,

@@ -1,6 +1,6 @@
 /** Interventions in the form that native code takes. */
 
-import { MoescopeError } from "../errors.js";
+import { InvalidArgumentError } from "../errors.js";
 import type { RouteRule } from "../native/binding.js";
 import { ascending, checkInterventions, type LayeredIntervention } from "./intervention-check.js";
 import { canonicalForm } from "./intervention-keys.js";
@@ -11,7 +11,7 @@ import type { RouterShape } from "./shape.js";
 
 /**
  * Checks the interventions against the model and compiles them. The rules come in canonical order, so the order of the list changes no
- * bit. `segments[i]` is the name of the label i. Throws INVALID_ARGUMENT, and UNSUPPORTED for callbacks, which do not run yet.
+ * bit. `segments[i]` is the name of the label i. Throws INVALID_ARGUMENT, also for a callback that came without its function.
  */
 export function compileRules(
   interventions: readonly Intervention[],
@@ -19,13 +19,6 @@ export function compileRules(
   segments: readonly string[] = STANDARD_SEGMENTS,
 ): RouteRule[] {
   const checked = checkInterventions(interventions, shape, segments);
-  const callback = checked.find((item) => item.kind === "callback");
-  if (callback?.kind === "callback") {
-    throw new MoescopeError(
-      "UNSUPPORTED",
-      `Callbacks are checked but not run yet, got one at the hook ${callback.hook}.`,
-    );
-  }
   return checked
     .map((item) => ({ item, order: JSON.stringify(canonicalForm(item)) }))
     .sort((a, b) => (a.order < b.order ? -1 : a.order > b.order ? 1 : 0))
@@ -65,8 +58,15 @@ function compileRule(item: LayeredIntervention, shape: RouterShape, segments: re
         ...scope,
       };
     }
-    case "callback":
-      throw new MoescopeError("INTERNAL", "A callback has no native form.");
+    case "callback": {
+      const { hook, callback } = item;
+      if (callback === undefined) {
+        throw new InvalidArgumentError(
+          `Expected a function for the callback at ${hook}, which JSON cannot hold: use on().`,
+        );
+      }
+      return { kind: "callback", layers, hook, callback: (values, where) => callback(values, where), ...scope };
+    }
   }
 }
 

@@ -97,8 +97,11 @@ export interface TraceLayout {
   segments: readonly string[];
 }
 
-/** The schema of a trace. `router_logits` is there at levels `logits` and `hidden`. */
-export function traceSchema(layout: TraceLayout): Schema {
+/**
+ * The schema of a trace. `router_logits` is there at levels `logits` and `hidden`; at level `hidden`, where `hiddenSize` is needed, also
+ * what the router read, what its experts gave, and the residual stream behind the layer.
+ */
+export function traceSchema(layout: TraceLayout, hiddenSize: number = 0): Schema {
   const column = (name: string, type: DataType, nullable = false) => new Field(name, type, nullable);
   const fields = [
     ...KEY_COLUMNS.map(([name, , type], id) => column(name, type === "text" ? label(id) : new Int32(), true)),
@@ -117,6 +120,14 @@ export function traceSchema(layout: TraceLayout): Schema {
   ];
   if (layout.level !== "topk") {
     fields.push(column("router_logits", fixedList(new Float32(), layout.metadata.numExperts))); // raw z
+  }
+  if (layout.level === "hidden") {
+    fields.push(
+      column("router_input", fixedList(new Float32(), hiddenSize)), // normed input of the MoE block
+      column("expert_norms", fixedList(new Float32(), layout.topK)), // |f_e| before the gate; NaN where it did not run
+      column("shared_norm", new Float32(), true), // |f_shared| before its gate; null without a shared expert
+      column("residual", fixedList(new Float32(), hiddenSize)), // residual stream after the layer
+    );
   }
   return new Schema(fields, encodeMetadata(layout));
 }

@@ -2,6 +2,7 @@
 
 import { invalidArgument } from "../errors.js";
 import type { StepTrace } from "../native/binding.js";
+import { type HiddenColumns, joinHidden, pickHidden, sliceHidden, widenHidden } from "./hidden-columns.js";
 import { EMPTY_SLOT, type TraceKey, type TraceLayout } from "./schema.js";
 
 /** One array per column, tokens outermost; L layers, k slots, E experts. */
@@ -25,8 +26,8 @@ export interface TraceParts {
   layout: TraceLayout;
   keys: readonly TraceKey[];
   columns: TraceColumns;
-  /** Residual stream after each layer of the model; empty below level `hidden`. [numLayers, tokens, hiddenSize] */
-  hidden: Float32Array;
+  /** Absent below level `hidden`. */
+  hidden?: HiddenColumns;
 }
 
 /** Consecutive tokens of one sequence, as a step was asked to run them. */
@@ -84,14 +85,13 @@ export function columnsOfStep(step: StepTrace, runs: readonly TokenRun[]): Pick<
   return { columns, keys: runs.map((run) => run.key ?? {}) };
 }
 
-/** Views of the tokens [start, end); `hidden` alone is copied, its layers are outermost. */
+/** Views of the tokens [start, end). */
 export function sliceTokens(parts: TraceParts, start: number, end: number): TraceParts {
   const widths = columnWidths(parts.layout);
   const columns = mapColumns(parts.columns, (values, name) =>
     values.subarray(start * widths[name], end * widths[name]),
   );
-  const hidden = joinHidden([parts], [[start, end]], parts.layout.metadata.numLayers);
-  return { ...parts, columns, hidden };
+  return { ...parts, columns, hidden: sliceHidden(parts, start, end) };
 }
 
 /** Copies of some layers of every token; `layerIndexes` index `layout.layers`. */
@@ -112,7 +112,7 @@ export function pickLayers(parts: TraceParts, layerIndexes: readonly number[]): 
     return picked;
   });
   const layers = layerIndexes.map((index) => parts.layout.layers[index]!);
-  return { ...parts, columns, layout: { ...parts.layout, layers } };
+  return { ...parts, columns, layout: { ...parts.layout, layers }, hidden: pickHidden(parts, layers) };
 }
 
 /** All tokens one after another in one set of arrays; the parts' layouts differ in `topK` and `segments` at most. */
@@ -139,9 +139,7 @@ export function joinParts(parts: readonly TraceParts[]): TraceParts {
     }
     return joined;
   });
-  const whole = aligned.map((part): [number, number] => [0, part.columns.tokenIds.length]);
-  const hidden = joinHidden(aligned, whole, aligned[0]!.layout.metadata.numLayers);
-  return { layout: { ...aligned[0]!.layout, topK, segments }, keys, columns, hidden };
+  return { layout: { ...aligned[0]!.layout, topK, segments }, keys, columns, hidden: joinHidden(aligned) };
 }
 
 /** The index of a key in a list without repeats, to which it is added where it is new. */
@@ -178,30 +176,12 @@ function widenSlots(parts: TraceParts, topK: number): TraceParts {
     topkExperts.set(parts.columns.topkExperts.subarray(row * from, (row + 1) * from), row * topK);
     topkWeights.set(parts.columns.topkWeights.subarray(row * from, (row + 1) * from), row * topK);
   }
-  return { ...parts, layout: { ...parts.layout, topK }, columns: { ...parts.columns, topkExperts, topkWeights } };
+  const columns = { ...parts.columns, topkExperts, topkWeights };
+  return { ...parts, layout: { ...parts.layout, topK }, columns, hidden: widenHidden(parts, topK) };
 }
 
 function relabelSegments(parts: TraceParts, names: readonly string[]): TraceParts {
   const numbers = parts.layout.segments.map((name) => names.indexOf(name));
   if (numbers.every((number, index) => number === index)) return parts;
   return { ...parts, columns: { ...parts.columns, segments: parts.columns.segments.map((label) => numbers[label]!) } };
-}
-
-/** Joins token ranges of [numLayers, tokens, hiddenSize] arrays; empty where the first part has none. */
-function joinHidden(parts: readonly TraceParts[], ranges: [number, number][], numLayers: number): Float32Array {
-  const first = parts[0]!;
-  if (first.hidden.length === 0) return first.hidden;
-  const hiddenSize = first.hidden.length / (numLayers * first.columns.tokenIds.length);
-  const numTokens = ranges.reduce((sum, [start, end]) => sum + end - start, 0);
-  const joined = new Float32Array(numLayers * numTokens * hiddenSize);
-  let offset = 0;
-  for (let layer = 0; layer < numLayers; layer++) {
-    for (const [index, [start, end]] of ranges.entries()) {
-      const { hidden, columns } = parts[index]!;
-      const from = layer * columns.tokenIds.length;
-      joined.set(hidden.subarray((from + start) * hiddenSize, (from + end) * hiddenSize), offset);
-      offset += (end - start) * hiddenSize;
-    }
-  }
-  return joined;
 }

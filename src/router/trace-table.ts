@@ -19,16 +19,28 @@ import {
   vectorFromArray,
 } from "apache-arrow";
 import { MoescopeError } from "../errors.js";
-import { decodeMetadata, fixedList, KEY_COLUMNS, ORIGINS, type TraceKey, traceSchema } from "./schema.js";
+import { type HiddenColumns, pickColumns } from "./hidden-columns.js";
+import {
+  decodeMetadata,
+  fixedList,
+  KEY_COLUMNS,
+  ORIGINS,
+  type TraceKey,
+  type TraceLayout,
+  traceSchema,
+} from "./schema.js";
 import { internKey, type TraceColumns, type TraceParts } from "./trace-columns.js";
 
-/** One record batch with the schema of `traceSchema`. Hidden states are not part of it. */
-export function tableOf({ layout, keys, columns }: TraceParts): Table {
+/**
+ * One record batch with the schema of `traceSchema`. The residual stream behind a dense layer has no row in it. Throws INVALID_ARGUMENT
+ * for a trace at level hidden whose residual stream lacks one of its layers.
+ */
+export function tableOf({ layout, keys, columns, hidden }: TraceParts): Table {
   const { layers } = layout;
   const rows = columns.tokenIds.length * layers.length;
   const perRow = <T extends Int32Array | Uint8Array>(values: T): T => repeatEach(values, layers.length);
   const keyIndexes = perRow(columns.keys);
-  const schema = traceSchema(layout);
+  const schema = traceSchema(layout, hidden?.hiddenSize);
   const plain = (type: DataType, data: ArrayBufferView) =>
     makeData({ type, length: rows, nullCount: 0, data } as Parameters<typeof makeData>[0]);
   const list = (item: DataType, size: number, data: ArrayBufferView) => {
@@ -53,6 +65,16 @@ export function tableOf({ layout, keys, columns }: TraceParts): Table {
     intervened: plain(new Bool(), packBits(columns.intervened)),
     router_logits: list(new Float32(), layout.metadata.numExperts, columns.routerLogits),
   };
+  if (hidden !== undefined) {
+    const { hiddenSize, residualLayers } = hidden;
+    const residual = pickColumns(hidden.residual, residualLayers.length * hiddenSize, residualLayers, layers);
+    built.router_input = list(new Float32(), hiddenSize, hidden.routerInput);
+    built.expert_norms = list(new Float32(), layout.topK, hidden.expertNorms);
+    built.shared_norm = layout.metadata.hasSharedExpert
+      ? plain(new Float32(), hidden.sharedNorm)
+      : allNull(new Float32(), rows);
+    built.residual = list(new Float32(), hiddenSize, residual);
+  }
   for (const [name, property, type] of KEY_COLUMNS) {
     const values = keys.map((key) => key[property]);
     built[name] =
@@ -101,7 +123,23 @@ export function partsOf(table: Table): TraceParts {
     intervened: flagsOf(table, "intervened"),
     routerLogits: level === "topk" ? new Float32Array(0) : itemsOf<Float32Array>(table, "router_logits"),
   };
-  return { layout: { ...decoded, topK }, keys, columns, hidden: new Float32Array(0) };
+  return {
+    layout: { ...decoded, topK },
+    keys,
+    columns,
+    hidden: level === "hidden" ? hiddenOf(table, decoded) : undefined,
+  };
+}
+
+function hiddenOf(table: Table, { layers, metadata }: Omit<TraceLayout, "topK">): HiddenColumns {
+  return {
+    hiddenSize: (column(table, "residual").type as FixedSizeList).listSize,
+    residualLayers: layers,
+    routerInput: itemsOf<Float32Array>(table, "router_input"),
+    expertNorms: itemsOf<Float32Array>(table, "expert_norms"),
+    sharedNorm: metadata.hasSharedExpert ? numbersOf<Float32Array>(table, "shared_norm") : new Float32Array(0),
+    residual: itemsOf<Float32Array>(table, "residual"),
+  };
 }
 
 function keysOf(table: Table, stride: number, numTokens: number): { keys: TraceKey[]; keyIndexes: Int32Array } {

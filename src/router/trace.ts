@@ -4,6 +4,7 @@ import { type Table, tableFromIPC, tableToIPC } from "apache-arrow";
 import { InvalidArgumentError, invalidArgument } from "../errors.js";
 import type { StepTrace } from "../native/binding.js";
 import { ExpertLoad } from "./expert-load.js";
+import { checkHidden, type HiddenColumns, hiddenOfStep, pickColumns } from "./hidden-columns.js";
 import { type RecordedRoute, routeOf } from "./route.js";
 import {
   EMPTY_SLOT,
@@ -35,7 +36,7 @@ export class RouterTrace implements TraceParts {
   readonly layout: TraceLayout;
   readonly keys: readonly TraceKey[];
   readonly columns: TraceColumns;
-  readonly hidden: Float32Array;
+  readonly hidden: HiddenColumns | undefined;
 
   /** Throws INVALID_ARGUMENT where an array's length does not follow from the layout and the number of tokens. */
   constructor({ layout, keys, columns, hidden }: TraceParts) {
@@ -46,10 +47,7 @@ export class RouterTrace implements TraceParts {
       if (columns[name].length === expected) continue;
       throw invalidArgument(name, `${numTokens} tokens x ${widths[name]} values`, columns[name].length);
     }
-    const hasHidden = layout.level === "hidden" && numTokens > 0;
-    if (hidden.length > 0 !== hasHidden || hidden.length % (layout.metadata.numLayers * numTokens || 1) !== 0) {
-      throw invalidArgument("hidden", hasHidden ? "one vector per layer and token" : "no values", hidden.length);
-    }
+    checkHidden({ layout, keys, columns, hidden });
     this.layout = layout;
     this.keys = keys;
     this.columns = columns;
@@ -63,15 +61,26 @@ export class RouterTrace implements TraceParts {
   static fromStep(
     step: StepTrace,
     runs: readonly TokenRun[],
-    options: { metadata: TraceMetadata; level: RecordedLevel; segments?: readonly string[] },
+    options: {
+      metadata: TraceMetadata;
+      level: RecordedLevel;
+      segments?: readonly string[];
+      /** Layers that the step was asked to record. Default all. */
+      layers?: readonly number[];
+    },
   ): RouterTrace {
     const { metadata, level, segments = STANDARD_SEGMENTS } = options;
-    const { moeLayers, numExperts } = metadata;
-    if (step.numMoeLayers !== moeLayers.length)
-      throw invalidArgument("step", `${moeLayers.length} MoE layers`, step.numMoeLayers);
+    const { numExperts, numLayers } = metadata;
+    const every = Array.from({ length: numLayers }, (_, layer) => layer);
+    const residualLayers =
+      options.layers === undefined ? every : every.filter((layer) => options.layers!.includes(layer));
+    const layers = metadata.moeLayers.filter((layer) => residualLayers.includes(layer));
+    if (step.numMoeLayers !== layers.length)
+      throw invalidArgument("step", `${layers.length} MoE layers`, step.numMoeLayers);
     if (step.numExperts !== numExperts) throw invalidArgument("step", `${numExperts} experts`, step.numExperts);
-    const layout = { metadata, level, topK: step.topK, layers: moeLayers, segments };
-    return new RouterTrace({ layout, ...columnsOfStep(step, runs), hidden: step.hidden });
+    const layout = { metadata, level, topK: step.topK, layers, segments };
+    const hidden = hiddenOfStep(step.hidden, layout, step.rows, residualLayers);
+    return new RouterTrace({ layout, ...columnsOfStep(step, runs), hidden });
   }
 
   /**
@@ -155,7 +164,7 @@ export class RouterTrace implements TraceParts {
     }
     const columns = { ...this.columns };
     if (level === "topk") columns.routerLogits = new Float32Array(0);
-    return new RouterTrace({ ...this, layout: { ...layout, level }, columns, hidden: new Float32Array(0) });
+    return new RouterTrace({ ...this, layout: { ...layout, level }, columns, hidden: undefined });
   }
 
   /** The same rows under another key. */
@@ -193,15 +202,17 @@ export class RouterTrace implements TraceParts {
     return new ExpertLoad(counts, layers, metadata.numExperts);
   }
 
-  /** The residual stream after a layer of the model, dense ones included; a view. [tokens, hiddenSize] */
+  /** The residual stream after a recorded layer, dense ones included. [tokens, hiddenSize] */
   hiddenAfter(layer: number): Float32Array {
-    const { numLayers } = this.layout.metadata;
-    if (this.layout.level !== "hidden") {
+    const { hidden } = this;
+    if (hidden === undefined) {
       throw new InvalidArgumentError(`Expected a trace at level hidden, got level ${this.layout.level}.`);
     }
-    if (!(layer >= 0 && layer < numLayers)) throw invalidArgument("layer", `a layer from 0 to ${numLayers - 1}`, layer);
-    const size = this.hidden.length / numLayers;
-    return this.hidden.subarray(layer * size, (layer + 1) * size);
+    const { residualLayers, hiddenSize, residual } = hidden;
+    if (!residualLayers.includes(layer)) {
+      throw invalidArgument("layer", `one of the recorded layers ${residualLayers.join(", ")}`, layer);
+    }
+    return pickColumns(residual, residualLayers.length * hiddenSize, residualLayers, [layer]);
   }
 
   /** What a replay intervention takes. Throws INVALID_ARGUMENT unless the rows are consecutive positions. */
@@ -209,16 +220,14 @@ export class RouterTrace implements TraceParts {
     return routeOf(this);
   }
 
-  /** The Arrow table of `schema.ts`; lists and floats are views of the trace's arrays. Hidden states are not in it. */
+  /** The Arrow table of `schema.ts`; lists and floats are views of the trace's arrays. */
   toArrow(): Table {
     return tableOf(this);
   }
 
   /** The trace of a table that `toArrow` made, also after it was stored. Throws BAD_FILE for any other. */
   static fromArrow(table: Table): RouterTrace {
-    const parts = partsOf(table);
-    const level = parts.layout.level === "hidden" ? "logits" : parts.layout.level;
-    return new RouterTrace({ ...parts, layout: { ...parts.layout, level } });
+    return new RouterTrace(partsOf(table));
   }
 
   /** The table as an Arrow IPC file. */

@@ -26,6 +26,13 @@ export interface ForwardOptions {
   changes?: Change[];
   /** Origin and segment of each token; by default all are of the prompt, in the segment "question". */
   places?: Omit<TokenPlace, "position">[];
+  /** Replaces a row of the residual stream before or after a layer. */
+  editResidual?: (
+    at: "residual.before" | "residual.after",
+    layer: number,
+    position: number,
+    row: Float64Array,
+  ) => Float64Array;
 }
 
 /** Loads a checkpoint folder and returns its forward pass over one sequence from position 0. */
@@ -39,13 +46,18 @@ function forward(checkpoint: ReferenceCheckpoint, ids: ArrayLike<number>, option
   const weight = (name: string) => tensors.get(`${name}.weight`) ?? fail(`no tensor ${name}.weight`);
   const norm = (name: string) => (x: Float64Array) => rmsNorm(x, weight(name).values, config.rms_norm_eps);
   const embedding = weight("model.embed_tokens");
-  const x = Array.from(ids, (id) =>
+  const x: Float64Array[] = Array.from(ids, (id) =>
     Float64Array.from(embedding.values.subarray(id * embedding.cols).subarray(0, embedding.cols)),
   );
   const output: ReferenceOutput = { logits: [], layers: [], hidden: [] };
 
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     const prefix = `model.layers.${layer}`;
+    const edit = (at: "residual.before" | "residual.after") =>
+      x.forEach((row, t) => {
+        x[t] = options.editResidual?.(at, layer, t, row) ?? row;
+      });
+    edit("residual.before");
     const normed = x.map(norm(`${prefix}.input_layernorm`));
     attention(checkpoint, `${prefix}.self_attn`, normed).forEach((out, t) => {
       addTo(x[t]!, out);
@@ -57,6 +69,7 @@ function forward(checkpoint: ReferenceCheckpoint, ids: ArrayLike<number>, option
     outs.forEach((out, t) => {
       addTo(x[t]!, out);
     });
+    edit("residual.after");
     output.hidden.push(x.map((row) => Float64Array.from(row)));
   }
 

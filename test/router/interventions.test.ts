@@ -47,7 +47,7 @@ describe("parseInterventions", () => {
     [{ kind: "zero", layers: [0], experts: [1], segments: [] }, "Expected names of text parts, at least one"],
     [{ kind: "replay", layers: [0], weights: "model" }, "Expected the name of a stored trace or a recorded route"],
     [{ kind: "replay", layers: [0], weights: "mine", route: "r" }, 'Expected "model" or "recorded"'],
-    [{ kind: "callback", layers: [0], hook: "router.probs" }, "Expected one of residual.before, router.logits,"],
+    [{ kind: "callback", layers: [0], hook: "router.probs" }, "Expected one of residual.before, router.input,"],
     [
       [
         { kind: "top-k", layers: [0], k: 1 },

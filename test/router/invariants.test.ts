@@ -254,7 +254,7 @@ describeWithGoldens("the traces of transformers", "golden/models", () => {
         topkExperts: interleave(perLayer.map((layer) => layer.topkExperts)),
         topkWeights: interleave(perLayer.map((layer) => layer.topkWeights)),
         sharedGate: new Float32Array(metadata.hasSharedExpert ? rows * moeLayers.length : 0),
-        ...{ margin, intervened: new Uint8Array(rows * moeLayers.length), routerLogits, hidden: new Float32Array(0) },
+        ...{ margin, intervened: new Uint8Array(rows * moeLayers.length), routerLogits },
       };
       const trace = RouterTrace.fromStep(step, [promptRun(rows)], { metadata, level: "logits" });
       expect(checkTrace(trace, { rules: [], numTokens: rows }).recomputedRows).toBe(rows * moeLayers.length);
@@ -280,7 +280,7 @@ describeWithGoldens("the synthetic trace of golden/metrics", "golden/metrics/s",
       ...{ rows: numTokens, numMoeLayers: 3, topK: 4, numExperts, routerLogits, margin },
       topkExperts: Uint16Array.from(rows.flatMap((row) => [...row.topk_experts])),
       topkWeights: Float32Array.from(rows.flatMap((row) => [...row.topk_weights])),
-      ...{ sharedGate: new Float32Array(0), intervened: new Uint8Array(rows.length), hidden: new Float32Array(0) },
+      ...{ sharedGate: new Float32Array(0), intervened: new Uint8Array(rows.length) },
     };
     const shape = { numLayers: 3, moeLayers: [0, 1, 2], numExperts, numExpertsPerToken: 4, hasSharedExpert: false };
     const trace = RouterTrace.fromStep(step, [promptRun(numTokens)], {

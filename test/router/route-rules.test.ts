@@ -62,11 +62,18 @@ describe("compileRules", () => {
     expect(compileRules([...list].reverse(), METADATA)).toEqual(compileRules(list, METADATA));
   });
 
-  it("refuses callbacks, which do not run yet, after it has checked them", () => {
-    const probe = on("router.logits", { layers: [1] }, () => undefined);
-    expect(() => compileRules([probe], METADATA)).toThrow(expect.objectContaining({ code: "UNSUPPORTED" }));
+  it("compiles callbacks with their function, and refuses one that JSON brought without", () => {
+    const probe = on("router.logits", { layers: [1], origin: "prompt" }, () => undefined);
+    expect(compileRules([probe], METADATA)).toEqual([
+      { kind: "callback", hook: "router.logits", layers: Int32Array.of(1), origin: 0, callback: expect.any(Function) },
+    ]);
     expect(() => compileRules([{ ...probe, layers: [2] }], METADATA)).toThrow(
       expect.objectContaining({ code: "INVALID_ARGUMENT" }),
+    );
+    expect(() => compileRules([{ ...probe, callback: undefined }], METADATA)).toThrow("JSON cannot hold: use on()");
+    const dense = { ...METADATA, hasSharedExpert: false };
+    expect(() => compileRules([on("shared.gate", { layers: [1] }, () => undefined)], dense)).toThrow(
+      "Expected a model with a shared expert for the hook shared.gate, this one has none.",
     );
   });
 

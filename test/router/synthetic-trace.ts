@@ -57,7 +57,14 @@ export function syntheticStep(
     margin: new Float32Array(rowLayers),
     intervened: new Uint8Array(rowLayers),
     routerLogits: new Float32Array(level === "topk" ? 0 : rowLayers * numExperts),
-    hidden: Float32Array.from({ length: level === "hidden" ? numLayers * rows * HIDDEN_SIZE : 0 }, random),
+    ...(level === "hidden" && {
+      hidden: {
+        routerInput: Float32Array.from({ length: rowLayers * HIDDEN_SIZE }, random),
+        expertNorms: Float32Array.from({ length: rowLayers * topK }, random),
+        sharedNorm: Float32Array.from({ length: hasSharedExpert ? rowLayers : 0 }, random),
+        residual: Float32Array.from({ length: rows * numLayers * HIDDEN_SIZE }, random),
+      },
+    }),
   };
   let row = 0;
   for (const run of runs) {

@@ -65,7 +65,6 @@ describe("the trace of a step", () => {
     expect(() => make({}, 2)).toThrow("Expected runs of 4 tokens in all for runs, got 3 (number).");
     expect(() => make({ margin: new Float32Array(7) })).toThrow("Expected 4 tokens x 2 values for margin, got 7");
     expect(() => make({ numMoeLayers: 3 })).toThrow("Expected 2 MoE layers for step");
-    expect(() => make({ hidden: new Float32Array(4) })).toThrow("Expected no values for hidden");
   });
 });
 
@@ -83,18 +82,44 @@ describe("levels", () => {
   it("goes down and not up", () => {
     const trace = syntheticTrace([promptRun(2)], { level: "hidden" });
     expect(trace.atLevel("topk").columns.routerLogits).toHaveLength(0);
-    expect(trace.atLevel("logits").hidden).toHaveLength(0);
+    expect(trace.atLevel("logits").hidden).toBeUndefined();
     expect(() => trace.atLevel("topk").atLevel("logits")).toThrow("stored at level logits or above, got level topk");
   });
 
-  it("hands out hidden states by layer, through slices and joins", () => {
+  it("hands out hidden states by layer, through slices, joins and choices of layers", () => {
     const trace = syntheticTrace([promptRun(3)], { level: "hidden" });
-    const expected = trace.hidden.slice(2 * 3 * 3, 3 * 3 * 3);
+    const { residual, expertNorms } = trace.hidden!;
+    const expected = Float32Array.from(
+      [0, 1, 2].flatMap((t) => [...residual.subarray((t * 4 + 2) * 3, (t * 4 + 3) * 3)]),
+    );
     expect(trace.hiddenAfter(2)).toEqual(expected);
     const joined = RouterTrace.concat([trace.slice(0, 1), trace.slice(1)]);
-    expect(joined.hiddenAfter(2)).toEqual(expected);
+    expect(joined).toEqual(trace);
     expect(trace.slice(1, 2).hiddenAfter(2)).toEqual(expected.slice(3, 6));
-    expect(() => trace.hiddenAfter(4)).toThrow("a layer from 0 to 3");
+    expect(trace.slice(1, 2).hidden!.residual.buffer).toBe(residual.buffer);
+    expect(() => trace.hiddenAfter(4)).toThrow("one of the recorded layers 0, 1, 2, 3 for layer, got 4");
+    const last = trace.selectLayers([3]);
+    expect(last.hiddenAfter(3)).toEqual(trace.hiddenAfter(3));
+    expect(last.hidden!.expertNorms.subarray(2, 4)).toEqual(expertNorms.subarray(6, 8));
+    expect(() => last.hiddenAfter(2)).toThrow("one of the recorded layers 3");
+  });
+
+  it("has hidden states in the table, those behind dense layers apart", () => {
+    const trace = syntheticTrace([promptRun(3)], { level: "hidden" });
+    const table = trace.toArrow();
+    const row = table.get(3)!.toJSON();
+    expect(row).toMatchObject({ position: 1, layer: 3 });
+    const { residual, routerInput, expertNorms, sharedNorm } = trace.hidden!;
+    expect(row.residual.toArray()).toEqual(residual.subarray((4 + 3) * 3, (4 + 4) * 3));
+    expect(row.router_input.toArray()).toEqual(routerInput.subarray(9, 12));
+    expect(row.expert_norms.toArray()).toEqual(expertNorms.subarray(6, 8));
+    expect(row.shared_norm).toBe(sharedNorm[3]);
+    const back = RouterTrace.fromIPC(trace.toIPC());
+    expect(back).toEqual(trace.selectLayers([1, 3]));
+    expect(() => new RouterTrace({ ...trace, hidden: { ...trace.hidden!, residual: new Float32Array(9) } })).toThrow(
+      "Expected 3 tokens x 12 values for residual, got 9",
+    );
+    expect(() => new RouterTrace({ ...trace, hidden: undefined })).toThrow("Expected hidden states at level hidden");
   });
 
   it("gives a dense model an empty table", () => {

@@ -230,7 +230,9 @@ function copyRows(trace: RouterTrace, from: number, to: number): RouterTrace {
 }
 
 function bytesOf({ columns, hidden }: RouterTrace): number {
-  return Object.values(columns).reduce((sum, column) => sum + column.byteLength, hidden.byteLength);
+  const arrays: ArrayBufferView[] = Object.values(columns);
+  if (hidden !== undefined) arrays.push(hidden.routerInput, hidden.expertNorms, hidden.sharedNorm, hidden.residual);
+  return arrays.reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
 /** Number of equal elements at the start. */

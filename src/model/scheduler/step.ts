@@ -1,6 +1,7 @@
 /** One native step: the pieces of the sequences in it, and what each of them gets of the result. */
 import type { CaptureLevel, HeadSpec, StepRequest, StepResult, StepTrace } from "../../native/binding.js";
 import { RouterTrace } from "../../router/trace.js";
+import { fromNativeError } from "../native-error.js";
 import type { Sequence } from "./sequence.js";
 import { type Append, headOfRows, OutputCursor } from "./work.js";
 
@@ -27,6 +28,7 @@ function segmentOf(piece: Piece): StepRequest["segments"][number] {
     origin: append.origin,
     segment: append.segment,
     head: headOf(piece),
+    isRecorded: piece.sequence.kind.level !== "counts",
   };
 }
 
@@ -36,17 +38,26 @@ function headOf({ sequence, rows }: Piece): HeadSpec {
   return headOfRows(append.head, from, from + rows, append.tokenIds.length);
 }
 
-/** Hands a result out. A sequence that was closed meanwhile gets nothing; an append that is done is answered. */
+/**
+ * Hands a result out. A sequence that was closed meanwhile gets nothing, one whose callback failed gets what that threw; an append that is
+ * done is answered.
+ */
 export function deliver(pieces: readonly Piece[], request: StepRequest, result: StepResult, vocabSize: number): void {
   const cursor = new OutputCursor(result, vocabSize);
+  const failures = new Map(result.failures?.map(({ segment, error }) => [segment, { error }]));
   let row = 0;
   for (const [index, { sequence, rows }] of pieces.entries()) {
-    const { head } = request.segments[index]!;
+    const { head, isRecorded } = request.segments[index]!;
     const { pending } = sequence;
-    if (pending === undefined) cursor.skip(head, rows);
-    else cursor.take(head, rows, pending.outputs);
-    if (pending !== undefined) advance(sequence, result.trace, row, rows);
-    row += rows;
+    const failure = failures.get(index);
+    if (failure !== undefined) sequence.fail(fromNativeError(failure.error));
+    if (pending === undefined || failure !== undefined) {
+      cursor.skip(head, rows);
+    } else {
+      cursor.take(head, rows, pending.outputs);
+      advance(sequence, result.trace, row, rows);
+    }
+    if (isRecorded) row += rows;
   }
 }
 
@@ -77,7 +88,7 @@ function addRoutes(sequence: Sequence, trace: StepTrace, firstRow: number, rows:
     origin: append.origin,
     segment: append.segment,
   };
-  const own = rowsOfTrace(trace, { firstRow, rows, topK, level, numLayers: traceMetadata.numLayers });
+  const own = rowsOfTrace(trace, { firstRow, rows, topK, level });
   sequence.addTrace(RouterTrace.fromStep(own, [run], { metadata: traceMetadata, level }));
 }
 
@@ -86,12 +97,10 @@ interface RowRange {
   rows: number;
   topK: number;
   level: CaptureLevel;
-  /** Layers of the model, for the hidden states. */
-  numLayers: number;
 }
 
-function rowsOfTrace(trace: StepTrace, { firstRow, rows, topK, level, numLayers }: RowRange): StepTrace {
-  const { numMoeLayers, numExperts } = trace;
+function rowsOfTrace(trace: StepTrace, { firstRow, rows, topK, level }: RowRange): StepTrace {
+  const { numMoeLayers, numExperts, hidden } = trace;
   const part = <T extends Float32Array | Uint8Array>(values: T, width: number): T =>
     values.slice(firstRow * width, (firstRow + rows) * width) as T;
   const slots = <T extends Float32Array | Uint16Array>(values: T): T => {
@@ -106,7 +115,15 @@ function rowsOfTrace(trace: StepTrace, { firstRow, rows, topK, level, numLayers 
     margin: part(trace.margin, numMoeLayers),
     intervened: part(trace.intervened, numMoeLayers),
     routerLogits: part(trace.routerLogits, level === "topk" ? 0 : numMoeLayers * numExperts),
-    hidden: level === "hidden" ? hiddenOfRows(trace, firstRow, rows, numLayers) : new Float32Array(0),
+    ...(level === "hidden" &&
+      hidden !== undefined && {
+        hidden: {
+          routerInput: part(hidden.routerInput, hidden.routerInput.length / trace.rows),
+          expertNorms: slots(hidden.expertNorms),
+          sharedNorm: part(hidden.sharedNorm, hidden.sharedNorm.length / trace.rows),
+          residual: part(hidden.residual, hidden.residual.length / trace.rows),
+        },
+      }),
   };
 }
 
@@ -118,22 +135,6 @@ function narrow<T extends Float32Array | Uint16Array>(values: T, from: number, t
     narrowed.set(values.subarray(row * from, row * from + to), row * to);
   }
   return narrowed;
-}
-
-/** [numLayers, rows, hiddenSize] */
-function hiddenOfRows(
-  { hidden, rows: all }: StepTrace,
-  firstRow: number,
-  rows: number,
-  numLayers: number,
-): Float32Array {
-  const size = hidden.length / (numLayers * all);
-  const own = new Float32Array(numLayers * rows * size);
-  for (let layer = 0; layer < numLayers; layer++) {
-    const from = (layer * all + firstRow) * size;
-    own.set(hidden.subarray(from, from + rows * size), layer * rows * size);
-  }
-  return own;
 }
 
 /** Routes of a cached prefix as the sequence that begins with it owns them: not computed for it, and its own text. */

@@ -15,7 +15,7 @@ export interface Append {
 }
 
 /** Outputs of an append's head; what was not asked for is empty. Shapes as in StepResult. */
-export type AppendResult = Omit<StepResult, "trace">;
+export type AppendResult = Omit<StepResult, "trace" | "contributions" | "failures">;
 
 type OutputName = keyof AppendResult;
 type Counts = Record<OutputName, number>;
