@@ -38,7 +38,7 @@ function loadOf(documents: number, planted: (document: number) => number | undef
     };
     const layout = { metadata: METADATA, level: "topk" as const, topK: 2, layers: [1, 3], segments: STANDARD_SEGMENTS };
     const keys = [{ task: "t", sampleId: String(document), epoch: 0 }];
-    load.add(new RouterTrace({ layout, keys, columns, hidden: new Float32Array(0) }));
+    load.add(new RouterTrace({ layout, keys, columns }));
   }
   return load;
 }
