@@ -66,7 +66,17 @@ export {
 export { type LoadFigure, RoutingLoad } from "./analysis/routing-load.js";
 export { type InformationNull, Specialization } from "./analysis/specialization.js";
 export { type TableOptions, traceOfTable } from "./analysis/table.js";
+export { type SqlRow, type SqlValue, TraceDatabase, type TraceDatabaseOptions } from "./analysis/trace-database.js";
 export { readTraces } from "./analysis/trace-folder.js";
+export {
+  sqlAdjacentTokens,
+  sqlCoactivation,
+  sqlConfidence,
+  sqlLoad,
+  sqlMargins,
+  sqlTransitions,
+  sqlVocabulary,
+} from "./analysis/trace-sql.js";
 export { type VocabularyId, VocabularySpecialization } from "./analysis/vocabulary.js";
 // checkpoint
 export { type Checkpoint, type Licence, type OpenOptions, openCheckpoint } from "./checkpoint/checkpoint.js";

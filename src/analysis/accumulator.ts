@@ -37,6 +37,14 @@ export interface TraceBatch {
   documentOfToken: Int32Array;
 }
 
+/** What every accumulator keeps of its traces: `trace-database.ts` sums it in SQL. */
+export interface DocumentSums {
+  shape: RoutingShape;
+  documents: readonly DocumentKey[];
+  /** Selected tokens of each document. */
+  tokensOfDocument: readonly number[];
+}
+
 export abstract class RoutingAccumulator {
   /** Documents in the order in which they came. */
   readonly documents: DocumentKey[] = [];
@@ -79,6 +87,13 @@ export abstract class RoutingAccumulator {
   }
 
   protected abstract take(batch: TraceBatch): void;
+
+  /** Takes over what another engine has summed over traces of one shape, in the place of `add`. For a new accumulator. */
+  protected adopt({ shape, documents, tokensOfDocument }: DocumentSums): void {
+    this.#shape = shape;
+    this.documents.push(...documents);
+    this.#tokensOfDocument = [...tokensOfDocument];
+  }
 
   #checkShape(trace: RouterTrace): RoutingShape {
     const { numExperts, numExpertsPerToken } = trace.layout.metadata;

@@ -3,7 +3,13 @@
  * sequence at positions t and t + 1; of a subset, both tokens are in it.
  */
 
-import { poolDocuments, RoutingAccumulator, type RoutingShape, type TraceBatch } from "./accumulator.js";
+import {
+  type DocumentSums,
+  poolDocuments,
+  RoutingAccumulator,
+  type RoutingShape,
+  type TraceBatch,
+} from "./accumulator.js";
 import { sharedExperts } from "./route-agreement.js";
 
 const SUMS = 3;
@@ -26,7 +32,19 @@ export class AdjacentTokens extends RoutingAccumulator {
   /** By document: shared experts, pairs that share any, pairs with one first choice; in the last place the pairs. [3 L + 1] */
   readonly #sums: Float64Array[] = [];
   /** Counts c_e, for what independent tokens with this load would give. [L, N] */
-  #counts = new Float64Array(0);
+  #counts: Float64Array = new Float64Array(0);
+
+  /** Of sums: by document shared experts, pairs that share any and pairs with one first choice by layer, then the pairs; and c_e. */
+  static fromSums(
+    sums: DocumentSums,
+    rows: { pairs: readonly (Float64Array | undefined)[]; counts: Float64Array },
+  ): AdjacentTokens {
+    const adjacent = new AdjacentTokens();
+    adjacent.adopt(sums);
+    for (const [document, row] of rows.pairs.entries()) if (row !== undefined) adjacent.#sums[document] = row;
+    adjacent.#counts = rows.counts;
+    return adjacent;
+  }
 
   protected take({ trace, shape, tokens, documentOfToken }: TraceBatch): void {
     const numLayers = shape.layers.length;

@@ -6,7 +6,7 @@
 
 import { invalidArgument } from "../errors.js";
 import { EMPTY_SLOT } from "../router/schema.js";
-import { RoutingAccumulator, type RoutingShape, type TraceBatch } from "./accumulator.js";
+import { type DocumentSums, RoutingAccumulator, type RoutingShape, type TraceBatch } from "./accumulator.js";
 
 /** One layer's pairs i < j, row by row of the upper triangle; every figure has N (N - 1) / 2 values. */
 export interface CoactivationPairs {
@@ -52,7 +52,15 @@ export function uniformCoactivation(
 /** Pair counts, pooled over documents. Memory: 8 L N² bytes. */
 export class Coactivation extends RoutingAccumulator {
   /** c_ij for i != j both ways, c_i on the diagonal. [L, N, N] */
-  #matrix = new Float64Array(0);
+  #matrix: Float64Array = new Float64Array(0);
+
+  /** Of sums: c_ij both ways with c_i on the diagonal. [L, N, N] */
+  static fromSums(sums: DocumentSums, matrix: Float64Array): Coactivation {
+    const coactivation = new Coactivation();
+    coactivation.adopt(sums);
+    coactivation.#matrix = matrix;
+    return coactivation;
+  }
 
   protected take({ trace, shape, tokens }: TraceBatch): void {
     const { numExperts } = shape;

@@ -5,15 +5,24 @@
 
 import { invalidArgument } from "../errors.js";
 import { EMPTY_SLOT } from "../router/schema.js";
-import { RoutingAccumulator, type TraceBatch } from "./accumulator.js";
+import { type DocumentSums, RoutingAccumulator, type TraceBatch } from "./accumulator.js";
 import { marginsOf, millerMadow, mutualInformation } from "./information.js";
 import { Random } from "./random.js";
 import { fillRandomTable } from "./random-table.js";
 
 /** Tables between each pair of neighbouring MoE layers; pair p is between layers p and p + 1 of the trace. Memory: 16 L N² bytes. */
 export class LayerTransitions extends RoutingAccumulator {
-  #top1 = new Float64Array(0);
-  #full = new Float64Array(0);
+  #top1: Float64Array = new Float64Array(0);
+  #full: Float64Array = new Float64Array(0);
+
+  /** Of sums: the tables of first choices and of all pairs between neighbouring layers. [L - 1, N, N] */
+  static fromSums(sums: DocumentSums, tables: { top1: Float64Array; full: Float64Array }): LayerTransitions {
+    const transitions = new LayerTransitions();
+    transitions.adopt(sums);
+    transitions.#top1 = tables.top1;
+    transitions.#full = tables.full;
+    return transitions;
+  }
 
   protected take({ trace, shape, tokens }: TraceBatch): void {
     const { numExperts } = shape;

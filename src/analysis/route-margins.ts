@@ -8,7 +8,13 @@
 
 import { InvalidArgumentError } from "../errors.js";
 import type { RouterTrace } from "../router/trace.js";
-import { poolDocuments, RoutingAccumulator, type TokenSubset, type TraceBatch } from "./accumulator.js";
+import {
+  type DocumentSums,
+  poolDocuments,
+  RoutingAccumulator,
+  type TokenSubset,
+  type TraceBatch,
+} from "./accumulator.js";
 import { quantileOfSorted } from "./numbers.js";
 import { Random } from "./random.js";
 
@@ -38,10 +44,10 @@ export function kthMargin(logits: ArrayLike<number>, k: number): number {
 }
 
 /** Margins kept per layer for quantiles: all of them up to here, a uniform sample of this size beyond. */
-const KEPT_MARGINS = 262_144;
+export const KEPT_MARGINS = 262_144;
 
 /** Margins below this count as near; the scale of a Q4 file's logit error is a tenth. */
-const NEAR = 0.1;
+export const NEAR = 0.1;
 
 const SUMS = 3;
 
@@ -59,6 +65,20 @@ export class RouteMargins extends RoutingAccumulator {
     super(subset);
     this.near = near;
     this.#random = new Random(seed);
+  }
+
+  /** Of sums: by document the sum of margins, exact ties and margins below `near` of each layer, [L, 3]; and margins kept for quantiles. */
+  static fromSums(
+    sums: DocumentSums,
+    near: number,
+    rows: { figures: readonly (Float64Array | undefined)[]; kept: readonly Float64Array[] },
+  ): RouteMargins {
+    const margins = new RouteMargins({ near });
+    margins.adopt(sums);
+    for (const [document, row] of rows.figures.entries()) if (row !== undefined) margins.#sums[document] = row;
+    margins.#kept.push(...rows.kept);
+    margins.#seen = rows.kept[0]?.length ?? 0;
+    return margins;
   }
 
   protected take({ trace, shape, tokens, documentOfToken }: TraceBatch): void {

@@ -5,7 +5,7 @@
 
 import { EMPTY_SLOT } from "../router/schema.js";
 import type { RouterTrace } from "../router/trace.js";
-import { poolDocuments, RoutingAccumulator, requireLogits, type TraceBatch } from "./accumulator.js";
+import { type DocumentSums, poolDocuments, RoutingAccumulator, requireLogits, type TraceBatch } from "./accumulator.js";
 
 /** The figures of one token in one layer. */
 export interface TokenConfidence {
@@ -66,7 +66,19 @@ const SUMS = 3;
 export class RouterConfidence extends RoutingAccumulator {
   /** By document: sums of routing entropy, top-k mass and squared log-sum-exp. [L, 3] */
   readonly #sums: Float64Array[] = [];
-  #probabilitySums = new Float64Array(0);
+  #probabilitySums: Float64Array = new Float64Array(0);
+
+  /** Of sums: by document routing entropy, top-k mass and squared log-sum-exp of each layer, [L, 3]; and p summed, [L, N]. */
+  static fromSums(
+    sums: DocumentSums,
+    rows: { figures: readonly (Float64Array | undefined)[]; probabilitySums: Float64Array },
+  ): RouterConfidence {
+    const confidence = new RouterConfidence();
+    confidence.adopt(sums);
+    for (const [document, row] of rows.figures.entries()) if (row !== undefined) confidence.#sums[document] = row;
+    confidence.#probabilitySums = rows.probabilitySums;
+    return confidence;
+  }
 
   protected take({ trace, shape, tokens, documentOfToken }: TraceBatch): void {
     const logits = requireLogits(trace);

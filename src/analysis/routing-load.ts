@@ -2,7 +2,7 @@
 
 import { EMPTY_SLOT } from "../router/schema.js";
 import type { RouterTrace } from "../router/trace.js";
-import { poolDocuments, RoutingAccumulator, type TraceBatch } from "./accumulator.js";
+import { type DocumentSums, poolDocuments, RoutingAccumulator, type TraceBatch } from "./accumulator.js";
 import { type BootstrapOptions, documentBootstrap } from "./bootstrap.js";
 import { rowsOf } from "./load-balance.js";
 import { LOAD_METRICS, uniformNull } from "./load-metrics.js";
@@ -30,6 +30,21 @@ export interface LoadFigure {
 export class RoutingLoad extends RoutingAccumulator {
   readonly #counts: Uint32Array[] = [];
   readonly #gateMass: Float64Array[] = [];
+
+  /** The load of sums: by document, or absent where none of its tokens was selected. [documents][L, N] */
+  static fromSums(
+    sums: DocumentSums,
+    rows: { counts: readonly (Uint32Array | undefined)[]; gateMass: readonly (Float64Array | undefined)[] },
+  ): RoutingLoad {
+    const load = new RoutingLoad();
+    load.adopt(sums);
+    for (const [document, counts] of rows.counts.entries()) {
+      if (counts !== undefined) load.#counts[document] = counts;
+      const mass = rows.gateMass[document];
+      if (mass !== undefined) load.#gateMass[document] = mass;
+    }
+    return load;
+  }
 
   protected take({ trace, shape, tokens, documentOfToken }: TraceBatch): void {
     const { numExperts } = shape;

@@ -4,7 +4,7 @@
  * permutation null, and with the ids of at least 10 uses.
  */
 
-import { RoutingAccumulator, type TokenSubset, type TraceBatch } from "./accumulator.js";
+import { type DocumentSums, RoutingAccumulator, type TokenSubset, type TraceBatch } from "./accumulator.js";
 import { addScaled } from "./numbers.js";
 import { Random } from "./random.js";
 import { fillRandomTable } from "./random-table.js";
@@ -21,6 +21,18 @@ export class VocabularySpecialization extends RoutingAccumulator {
   constructor(by: VocabularyId, subset: TokenSubset = {}) {
     super(subset);
     this.by = by;
+  }
+
+  /** Of sums: first choices of the tokens filed under each id. [ids][L, N] */
+  static fromSums(
+    sums: DocumentSums,
+    by: VocabularyId,
+    counts: ReadonlyMap<number, Uint32Array>,
+  ): VocabularySpecialization {
+    const vocabulary = new VocabularySpecialization(by);
+    vocabulary.adopt(sums);
+    for (const [id, row] of counts) vocabulary.#counts.set(id, row);
+    return vocabulary;
   }
 
   protected take({ trace, shape, tokens }: TraceBatch): void {

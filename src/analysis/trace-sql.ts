@@ -1,0 +1,190 @@
+/** The accumulators' sums in SQL, each over the tokens of a subset. Same results as `analyze`, from files that memory cannot hold. */
+
+import { InvalidArgumentError } from "../errors.js";
+import type { TokenSubset } from "./accumulator.js";
+import { AdjacentTokens } from "./adjacent-tokens.js";
+import { Coactivation } from "./coactivation.js";
+import { LayerTransitions } from "./layer-transitions.js";
+import { KEPT_MARGINS, NEAR, RouteMargins } from "./route-margins.js";
+import { RouterConfidence } from "./router-confidence.js";
+import { RoutingLoad } from "./routing-load.js";
+import type { SqlRow, TraceDatabase } from "./trace-database.js";
+import { type VocabularyId, VocabularySpecialization } from "./vocabulary.js";
+
+/** Expert load and gate mass by document. */
+export async function sqlLoad(database: TraceDatabase, subset: TokenSubset = {}): Promise<RoutingLoad> {
+  const { sums, where, layerAt, width, numExperts } = await prepared(database, subset);
+  const rows = await database.query(
+    `SELECT document, layer, expert, count(*)::DOUBLE AS n, sum(weight::DOUBLE) AS mass FROM routes WHERE ${where} GROUP BY ALL`,
+  );
+  const counts: Uint32Array[] = [];
+  const gateMass: Float64Array[] = [];
+  for (const { document, layer, expert, n, mass } of rows) {
+    const d = Number(document);
+    counts[d] ??= new Uint32Array(width);
+    gateMass[d] ??= new Float64Array(width);
+    const slot = layerAt(layer) * numExperts + Number(expert);
+    counts[d]![slot] = Number(n);
+    gateMass[d]![slot] = Number(mass);
+  }
+  return RoutingLoad.fromSums(sums, { counts, gateMass });
+}
+
+/** Experts of the same token. */
+export async function sqlCoactivation(database: TraceDatabase, subset: TokenSubset = {}): Promise<Coactivation> {
+  const { sums, where, layerAt, width, numExperts } = await prepared(database, subset);
+  const rows = await database.query(
+    `SELECT layer, a, b, count(*)::DOUBLE AS n FROM (SELECT layer, unnest(topk_experts) AS a, topk_experts AS others FROM trace WHERE ${where}),
+       LATERAL (SELECT unnest(others) AS b) WHERE a <> 65535 AND b <> 65535 GROUP BY ALL`,
+  );
+  const matrix = new Float64Array(width * numExperts);
+  for (const { layer, a, b, n } of rows) {
+    matrix[(layerAt(layer) * numExperts + Number(a)) * numExperts + Number(b)] = Number(n);
+  }
+  return Coactivation.fromSums(sums, matrix);
+}
+
+/** Where tokens go in the next MoE layer. */
+export async function sqlTransitions(database: TraceDatabase, subset: TokenSubset = {}): Promise<LayerTransitions> {
+  const { sums, where, layerAt, numLayers, numExperts } = await prepared(database, subset);
+  // A token's rows stand side by side, the next layer's behind the layer's own.
+  const next = `SELECT layer, topk_experts AS here, lead(topk_experts) OVER (PARTITION BY token ORDER BY layer) AS there FROM trace WHERE ${where}`;
+  const first = await database.query(
+    `SELECT layer, here[1] AS a, there[1] AS b, count(*)::DOUBLE AS n FROM (${next}) WHERE there IS NOT NULL GROUP BY ALL`,
+  );
+  const all = await database.query(
+    `SELECT layer, a, b, count(*)::DOUBLE AS n FROM (SELECT layer, unnest(here) AS a, there FROM (${next}) WHERE there IS NOT NULL),
+       LATERAL (SELECT unnest(there) AS b) WHERE a <> 65535 AND b <> 65535 GROUP BY ALL`,
+  );
+  const tableOf = (rows: readonly SqlRow[]) => {
+    const table = new Float64Array(Math.max(0, numLayers - 1) * numExperts * numExperts);
+    for (const { layer, a, b, n } of rows) {
+      table[(layerAt(layer) * numExperts + Number(a)) * numExperts + Number(b)] = Number(n);
+    }
+    return table;
+  };
+  return LayerTransitions.fromSums(sums, { top1: tableOf(first), full: tableOf(all) });
+}
+
+/** Routes of neighbouring tokens. */
+export async function sqlAdjacentTokens(database: TraceDatabase, subset: TokenSubset = {}): Promise<AdjacentTokens> {
+  const { sums, where, layerAt, numLayers, width, numExperts } = await prepared(database, subset);
+  const rows = await database.query(
+    `SELECT document, layer, sum(shared)::DOUBLE AS shared, count_if(shared > 0)::DOUBLE AS any, count_if(here[1] = there[1])::DOUBLE AS same,
+       count(*)::DOUBLE AS pairs FROM (SELECT document, layer, here, there,
+         len(list_filter(list_intersect(here, there), e -> e <> 65535)) AS shared FROM (
+           SELECT document, layer, topk_experts AS here, lead(topk_experts) OVER w AS there, position, lead(position) OVER w AS next,
+             token, lead(token) OVER w AS next_token, [request, turn] AS part, lead([request, turn]) OVER w AS next_part
+           FROM trace WHERE ${where} WINDOW w AS (PARTITION BY document, layer ORDER BY token))
+         WHERE next = position + 1 AND part IS NOT DISTINCT FROM next_part) GROUP BY ALL`,
+  );
+  const pairs: Float64Array[] = [];
+  for (const { document, layer, shared, any, same, pairs: n } of rows) {
+    const d = Number(document);
+    pairs[d] ??= new Float64Array(3 * numLayers + 1);
+    pairs[d]!.set([Number(shared), Number(any), Number(same)], 3 * layerAt(layer));
+    pairs[d]![3 * numLayers] = Number(n);
+  }
+  const counts = new Float64Array(width);
+  const used = await database.query(
+    `SELECT layer, expert, count(*)::DOUBLE AS n FROM routes WHERE ${where} GROUP BY ALL`,
+  );
+  for (const { layer, expert, n } of used) counts[layerAt(layer) * numExperts + Number(expert)] = Number(n);
+  return AdjacentTokens.fromSums(sums, { pairs, counts });
+}
+
+/** First choices by token id. */
+export async function sqlVocabulary(
+  database: TraceDatabase,
+  by: VocabularyId,
+  subset: TokenSubset = {},
+): Promise<VocabularySpecialization> {
+  const { sums, where, layerAt, width, numExperts } = await prepared(database, subset);
+  const input = `SELECT token_id AS id, layer, topk_experts[1] AS expert FROM trace WHERE ${where}`;
+  // The next token is that of the whole sequence, whatever the subset is.
+  const following = `SELECT next_id AS id, layer, expert FROM (SELECT layer, topk_experts[1] AS expert, segment, origin, position,
+      lead(token_id) OVER w AS next_id, lead(position) OVER w AS next, [request, turn] AS part, lead([request, turn]) OVER w AS next_part
+    FROM trace WINDOW w AS (PARTITION BY document, layer ORDER BY token))
+    WHERE next = position + 1 AND part IS NOT DISTINCT FROM next_part AND ${where}`;
+  const rows = await database.query(
+    `SELECT id, layer, expert, count(*)::DOUBLE AS n FROM (${by === "input" ? input : following}) WHERE expert < ${numExperts} GROUP BY ALL ORDER BY id`,
+  );
+  const counts = new Map<number, Uint32Array>();
+  for (const { id, layer, expert, n } of rows) {
+    const row = counts.get(Number(id)) ?? new Uint32Array(width);
+    counts.set(Number(id), row);
+    row[layerAt(layer) * numExperts + Number(expert)] = Number(n);
+  }
+  return VocabularySpecialization.fromSums(sums, by, counts);
+}
+
+/** How sure the router was. Throws INVALID_ARGUMENT for traces without logits. */
+export async function sqlConfidence(database: TraceDatabase, subset: TokenSubset = {}): Promise<RouterConfidence> {
+  const { sums, where, layerAt, numLayers, width, numExperts } = await prepared(database, subset);
+  if (!database.hasLogits)
+    throw new InvalidArgumentError("Expected traces at level logits or hidden, got some at level topk.");
+  const probabilities = `SELECT document, token, layer, topk_experts, list_transform(z, x -> exp(x - largest) / total) AS p, largest + ln(total) AS norm, z FROM (
+      SELECT *, list_sum(list_transform(z, x -> exp(x - largest))) AS total FROM (
+        SELECT document, token, layer, topk_experts, list_transform(router_logits, x -> x::DOUBLE) AS z, list_max(router_logits)::DOUBLE AS largest
+        FROM trace WHERE ${where}))`;
+  const rows = await database.query(
+    `SELECT document, layer, sum((norm - list_sum(list_transform(p, (x, i) -> CASE WHEN x > 0 THEN x * z[i] ELSE 0 END))) / ln(${numExperts})) AS entropy,
+       sum(list_sum(list_transform(list_filter(topk_experts, e -> e <> 65535), e -> p[e + 1]))) AS mass, sum(norm * norm) AS square
+     FROM (${probabilities}) GROUP BY ALL`,
+  );
+  const figures: Float64Array[] = [];
+  for (const { document, layer, entropy, mass, square } of rows) {
+    const d = Number(document);
+    figures[d] ??= new Float64Array(3 * numLayers);
+    figures[d]!.set([Number(entropy), Number(mass), Number(square)], 3 * layerAt(layer));
+  }
+  const probabilitySums = new Float64Array(width);
+  const summed = await database.query(
+    `SELECT layer, expert, sum(x) AS total FROM (SELECT layer, unnest(p) AS x, unnest(range(${numExperts})) AS expert FROM (${probabilities})) GROUP BY ALL`,
+  );
+  for (const { layer, expert, total } of summed)
+    probabilitySums[layerAt(layer) * numExperts + Number(expert)] = Number(total);
+  return RouterConfidence.fromSums(sums, { figures, probabilitySums });
+}
+
+/** Margins, with quantiles of all of them, or beyond 262,144 tokens of a random sample of that many. */
+export async function sqlMargins(
+  database: TraceDatabase,
+  { near = NEAR, ...subset }: TokenSubset & { near?: number } = {},
+): Promise<RouteMargins> {
+  const { sums, where, layerAt, numLayers } = await prepared(database, subset);
+  const { numExperts, numExpertsPerToken: k } = database.shape;
+  const ofLogits = k < numExperts ? `(sorted[${k}] - sorted[${k + 1}])` : "'Infinity'::DOUBLE";
+  const margins = database.hasLogits
+    ? `SELECT document, token, layer, CASE WHEN intervened THEN margin::DOUBLE ELSE ${ofLogits} END AS margin FROM (
+         SELECT document, token, layer, intervened, margin, list_reverse_sort(list_transform(router_logits, x -> x::DOUBLE)) AS sorted FROM trace WHERE ${where})`
+    : `SELECT document, token, layer, margin::DOUBLE AS margin FROM trace WHERE ${where}`;
+  const rows = await database.query(
+    `SELECT document, layer, sum(margin) AS total, count_if(margin = 0)::DOUBLE AS ties, count_if(margin < ${near})::DOUBLE AS low FROM (${margins}) GROUP BY ALL`,
+  );
+  const figures: Float64Array[] = [];
+  for (const { document, layer, total, ties, low } of rows) {
+    const d = Number(document);
+    figures[d] ??= new Float64Array(3 * numLayers);
+    figures[d]!.set([Number(total), Number(ties), Number(low)], 3 * layerAt(layer));
+  }
+  const kept: Float64Array[] = [];
+  for (const layer of database.shape.layers) {
+    const values = await database.query(
+      `SELECT margin FROM (SELECT margin FROM (${margins}) WHERE layer = ${layer}) USING SAMPLE reservoir(${KEPT_MARGINS} ROWS) REPEATABLE (0)`,
+    );
+    kept.push(Float64Array.from(values, ({ margin }) => Number(margin)));
+  }
+  return RouteMargins.fromSums(sums, near, { figures, kept });
+}
+
+async function prepared(database: TraceDatabase, subset: TokenSubset) {
+  await database.checkSubset(subset);
+  const { layers, numExperts } = database.shape;
+  return {
+    sums: await database.documentSums(subset),
+    where: database.whereOf(subset),
+    layerAt: (layer: SqlRow[string] | undefined): number => layers.indexOf(Number(layer)),
+    ...{ numLayers: layers.length, numExperts, width: layers.length * numExperts },
+  };
+}
