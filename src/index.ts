@@ -273,6 +273,7 @@ export type {
   Usage,
 } from "./model/generation.js";
 export type { LikelihoodOptions, LikelihoodRequest, LikelihoodResult } from "./model/likelihood.js";
+export type { MemoryPlan, Paging } from "./model/memory-plan.js";
 export { type ForwardOptions, type ForwardResult, type LoadOptions, Model } from "./model/model.js";
 export {
   type Perplexity,

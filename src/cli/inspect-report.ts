@@ -1,15 +1,16 @@
 /** What `inspect` knows of a checkpoint, as plain data. */
 import type { Checkpoint, Licence } from "../checkpoint/checkpoint.js";
 import type { GenerationDefaults } from "../checkpoint/generation-defaults.js";
-import type { ModelConfig } from "../checkpoint/model-config.js";
+import { kvCacheBytesPerToken, type ModelConfig } from "../checkpoint/model-config.js";
 import type { RopeScaling } from "../checkpoint/rope.js";
 import { sumBytes } from "../checkpoint/storage-types.js";
 import { MoescopeError } from "../errors.js";
+import { type MemoryPlan, memoryPlan } from "../model/memory-plan.js";
+import { CHUNK_ROWS } from "../model/model.js";
 import type { PlanTensor } from "../native/binding.js";
 import { LAYER_HOOKS, MODEL_HOOKS } from "../router/interventions.js";
 import { type RouterShape, routerShapeOf } from "../router/shape.js";
 import { loadModelText } from "../tokenizer/load.js";
-import { type MemoryEstimate, memoryEstimate } from "./memory-estimate.js";
 
 /** Matrices of one kind and storage type. */
 export interface TensorGroup {
@@ -29,6 +30,16 @@ export interface HookPoint {
   width: number;
 }
 
+/** Bytes. Weights are mapped from their files: the system may drop and read them again, so they are wanted, not required. */
+export interface InspectMemory {
+  weightsMapped: number;
+  kvCache: Record<"f32" | "bf16", { perToken: number; fullContext: number }>;
+  /** Buffers of one step. */
+  workspace: number;
+  /** What loading the model would find and do now. */
+  plan: MemoryPlan;
+}
+
 export interface InspectReport {
   path: string;
   format: Checkpoint["format"];
@@ -45,12 +56,17 @@ export interface InspectReport {
   samplingDefaults: GenerationDefaults;
   ropeScaling: RopeScaling | null;
   context: { maxPositionEmbeddings: number; maxContext: number };
-  memory: MemoryEstimate;
+  memory: InspectMemory;
   router: RouterShape | null;
   hooks?: HookPoint[];
 }
 
-export async function inspectReport(checkpoint: Checkpoint, options: { hooks?: boolean } = {}): Promise<InspectReport> {
+export interface InspectOptions {
+  hooks?: boolean;
+  cacheType?: "f32" | "bf16";
+}
+
+export async function inspectReport(checkpoint: Checkpoint, options: InspectOptions = {}): Promise<InspectReport> {
   const { config, plan } = checkpoint;
   const text = await loadModelText(checkpoint.tokenizer, checkpoint.path).catch((error) => {
     if (error instanceof MoescopeError) return error;
@@ -84,10 +100,20 @@ export async function inspectReport(checkpoint: Checkpoint, options: { hooks?: b
     samplingDefaults: checkpoint.generationDefaults,
     ropeScaling: config.ropeScaling,
     context: { maxPositionEmbeddings: config.maxPositionEmbeddings, maxContext: config.maxContext },
-    memory: memoryEstimate(checkpoint),
+    memory: inspectMemory(checkpoint, options.cacheType),
     router: router.moeLayers.length === 0 ? null : router,
     hooks: options.hooks ? hookPoints(config, router) : undefined,
   };
+}
+
+function inspectMemory(checkpoint: Checkpoint, cacheType: "f32" | "bf16" | undefined): InspectMemory {
+  const plan = memoryPlan(checkpoint, { cacheType, stepRows: CHUNK_ROWS });
+  const cache = (type: "f32" | "bf16") => {
+    const perToken = kvCacheBytesPerToken(checkpoint.config, type);
+    return { perToken, fullContext: perToken * checkpoint.config.maxContext };
+  };
+  const kvCache = { f32: cache("f32"), bf16: cache("bf16") };
+  return { weightsMapped: plan.weights, kvCache, workspace: plan.workspace, plan };
 }
 
 /** The config in the words of Hugging Face; what an architecture does not have is left out. */

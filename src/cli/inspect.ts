@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import { CheckpointError } from "../errors.js";
+import { memoryWarnings } from "../model/memory-plan.js";
 import { type InspectReport, inspectReport } from "./inspect-report.js";
 import type { Terminal } from "./io.js";
 import { modelPath } from "./load.js";
@@ -106,8 +107,9 @@ function reportText(report: InspectReport): string {
     ["weights", `${formatBytes(memory.weightsMapped)} mapped`],
     ["kv cache", (["f32", "bf16"] as const).map((type) => kvText(type, report)).join("; ")],
     ["workspace", `about ${formatBytes(memory.workspace)}`],
+    ["free now", formatBytes(memory.plan.available.bytes)],
   ];
-  const warnings = "error" in report.tokenizer ? [] : report.tokenizer.warnings;
+  const warnings = [...("error" in report.tokenizer ? [] : report.tokenizer.warnings), ...memoryWarnings(memory.plan)];
   return [
     textTable(facts),
     ...warnings,

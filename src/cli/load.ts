@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { resolveModel } from "../hub/resolve.js";
+import { formatMemoryPlan, type MemoryPlan } from "../model/memory-plan.js";
 import { Model } from "../model/model.js";
 import type { Terminal } from "./io.js";
 import type { ModelOptions } from "./options.js";
@@ -30,18 +31,29 @@ export function modelPath(terminal: Terminal, name: string, quiet: boolean | und
 /** Loads a model and shows that it does. The caller disposes it. */
 export async function loadModel(terminal: Terminal, name: string, options: ModelOptions): Promise<Model> {
   const { quiet, ...loadOptions } = options;
-  const { device, threads, ropeScaling, maxContext, cacheType, precision } = loadOptions;
+  const { device, threads, ropeScaling, maxContext, cacheType, precision, kvCacheMib } = loadOptions;
   // Other names keep their form: Model.load reads what stands beside a model of ollama.
   const path = name === "demo" ? modelPath(terminal, name, quiet) : name;
   try {
     return await Model.load(path, {
       ...{ device, threads, ropeScaling, maxContext, cacheType, precision },
+      kvCacheBytes: kvCacheMib && kvCacheMib * 2 ** 20,
       signal: terminal.signal,
+      onMemoryPlan: (plan) => {
+        clearStatus(terminal, quiet);
+        const isShown = terminal.stderr.isTTY || takesMuch(plan);
+        if (isShown && !quiet) terminal.note(formatMemoryPlan(plan));
+      },
       onProgress: (stage) => stage in STAGES && status(terminal, `${STAGES[stage]} of ${name} ...`, quiet),
     });
   } finally {
     clearStatus(terminal, quiet);
   }
+}
+
+/** Whether a program's log should say what a model takes, too: more than a tenth of what is free. */
+function takesMuch({ weights, kvFullContext, workspace, available }: MemoryPlan): boolean {
+  return weights + kvFullContext + workspace > available.bytes / 10;
 }
 
 /** Runs `use` on a loaded model and disposes it. */

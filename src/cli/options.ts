@@ -11,6 +11,7 @@ export interface ModelOptions {
   maxContext?: number;
   cacheType?: "f32" | "bf16";
   precision?: "ref" | "fast";
+  kvCacheMib?: number;
   quiet?: boolean;
 }
 
@@ -29,6 +30,11 @@ export function withModelOptions(command: Command): Command {
       "--cache-type <type>",
       "keys and values in f32 (exact, default) or bf16 (half the memory)",
       oneOf("f32", "bf16"),
+    )
+    .option(
+      "--kv-cache-mib <n>",
+      "memory for keys and values of all texts and kept prefixes (default: a share of what is free)",
+      integer(1),
     )
     .option(
       "--precision <precision>",

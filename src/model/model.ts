@@ -2,7 +2,7 @@
 import { withAmbientSignal } from "../ambient-signal.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import type { ModelConfig } from "../checkpoint/model-config.js";
-import { kvCacheBytesPerToken, planConfigOf } from "../checkpoint/model-config.js";
+import { planConfigOf } from "../checkpoint/model-config.js";
 import type { RopeScalingOverride } from "../checkpoint/rope-scaling.js";
 import { invalidArgument, MoescopeError } from "../errors.js";
 import type { OllamaDefaults } from "../hub/ollama-params.js";
@@ -27,6 +27,7 @@ import { Engine } from "./engine.js";
 import { type GenerateOptions, type Generation, generate, type StreamChunk, stream } from "./generation.js";
 import { languageModelOf, type ModelAsLanguageModel } from "./language-model.js";
 import { type LikelihoodOptions, type LikelihoodRequest, type LikelihoodResult, loglikelihood } from "./likelihood.js";
+import { checkMemory, type MemoryPlan, memoryPlan } from "./memory-plan.js";
 import { fromNativeError, throwIfAborted } from "./native-error.js";
 import { loglikelihoodRolling, type RollingOptions, type RollingResult } from "./rolling.js";
 import { tokensWithText } from "./sampling.js";
@@ -53,11 +54,18 @@ export interface LoadOptions {
   ropeScaling?: RopeScalingOverride | null;
   /** Context in tokens, in place of what the file says. */
   maxContext?: number;
+  /**
+   * Bytes for the keys and values of all running texts and of the beginnings that are kept because they may come again. Default: a share
+   * of the free memory, room for one text of full length at least where there is that much.
+   */
+  kvCacheBytes?: number;
   /** A Jinja chat template in place of the model's. */
   chatTemplate?: string;
   signal?: AbortSignal;
   /** Called as loading proceeds. */
   onProgress?: (stage: "opening" | "mapping" | "tokenizer" | "ready") => void;
+  /** Called with what the model will take, before anything is loaded. */
+  onMemoryPlan?: (plan: MemoryPlan) => void;
 }
 
 export interface ForwardOptions {
@@ -94,6 +102,7 @@ export interface ModelParts {
   device: string;
   threads: number;
   cacheType: "f32" | "bf16";
+  memory: MemoryPlan;
 }
 
 export class Model {
@@ -127,6 +136,9 @@ export class Model {
     const { path, ollama, ollamaText } = resolveWithDefaults(model);
     const checkpoint = await openCheckpoint(path, { ropeScaling, maxContext });
     const threads = options.threads ?? addon.availableCores();
+    const memory = memoryPlan(checkpoint, { cacheType, kvCacheBytes: options.kvCacheBytes, stepRows: CHUNK_ROWS });
+    checkMemory(memory, maxContext);
+    options.onMemoryPlan?.(memory);
     onProgress?.("tokenizer");
     const { eosTokenIds, vocabSize } = checkpoint.config;
     const loaded = await loadModelText(checkpoint.tokenizer, checkpoint.path, {
@@ -140,15 +152,18 @@ export class Model {
     try {
       const native = await addon.loadModel(checkpoint.plan, { threads, precision }, null);
       const engine = new Engine(native, native.createSession({ cacheType, chunkRows: CHUNK_ROWS }), {
-        bytesPerPosition: kvCacheBytesPerToken(checkpoint.config, cacheType),
-        kvCacheBytes: 2 ** 30,
+        bytesPerPosition: memory.kvPerToken,
+        kvCacheBytes: memory.kvCacheBytes,
         vocabSize,
         stepRows: CHUNK_ROWS,
       });
       const shape = routerShapeOf(planConfigOf(checkpoint.config));
       const device = `cpu ${addon.instructionSet(precision)}`;
       onProgress?.("ready");
-      return new Model({ checkpoint, ollama, engine, ...text, shape, precision, device, threads, cacheType }, []);
+      return new Model(
+        { checkpoint, ollama, engine, ...text, shape, precision, device, threads, cacheType, memory },
+        [],
+      );
     } catch (error) {
       throw fromNativeError(error);
     }
@@ -157,6 +172,11 @@ export class Model {
   /** Hyper-parameters, named as in Hugging Face configs. */
   get config(): ModelConfig {
     return this.parts.checkpoint.config;
+  }
+
+  /** What the model was expected to take when it was loaded. */
+  get memoryPlan(): MemoryPlan {
+    return this.parts.memory;
   }
 
   get tokenizer(): Tokenizer {
@@ -310,7 +330,8 @@ export function commonDtype(checkpoint: Checkpoint): string {
   return [...elements].sort((a, b) => b[1] - a[1])[0]?.[0] ?? "F32";
 }
 
-function checkLoadOptions({ device = "auto", threads, precision = "ref", cacheType = "f32" }: LoadOptions): void {
+function checkLoadOptions(options: LoadOptions): void {
+  const { device = "auto", threads, precision = "ref", cacheType = "f32", kvCacheBytes } = options;
   if (device !== "auto" && device !== "cpu") {
     throw new MoescopeError(
       "UNSUPPORTED",
@@ -319,6 +340,9 @@ function checkLoadOptions({ device = "auto", threads, precision = "ref", cacheTy
   }
   if (precision !== "ref" && precision !== "fast") throw invalidArgument("precision", '"ref" or "fast"', precision);
   if (cacheType !== "f32" && cacheType !== "bf16") throw invalidArgument("cacheType", '"f32" or "bf16"', cacheType);
+  if (kvCacheBytes !== undefined && !(Number.isSafeInteger(kvCacheBytes) && kvCacheBytes >= 0)) {
+    throw invalidArgument("kvCacheBytes", "a whole number of bytes", kvCacheBytes);
+  }
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
     throw invalidArgument("threads", "an integer from 1 to 1024", threads);
   }
