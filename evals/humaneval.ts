@@ -66,6 +66,10 @@ const QWEN_PROMPT = (prompt: string): string =>
 const QWEN_STOP = ["<|endoftext|>", "<|endofmask|>", "</s>", "\nif __name__", "\ndef main(", "\nprint(", "\n```"];
 const FENCE = "```";
 
+const REF_POST_PROCESSING = "none: prompt and continuation are the program";
+const QWEN_POST_PROCESSING =
+  "tabs to 4 spaces, cut at the first fence; no evalplus.sanitize, whose cleaning can move a model by 10 points or more";
+
 const OFFICIAL_ROWS = 164;
 const FILE = "humaneval/HumanEval.jsonl.gz";
 
@@ -94,6 +98,7 @@ export function humaneval(options: HumanEvalOptions = {}): Task<Problem> {
         track === "ref"
           ? "lm-evaluation-harness 0.4.13, humaneval 1.0"
           : "Qwen2.5-Coder b082fc3, eval_plus, raw, HumanEval's tests",
+      postProcessing: track === "ref" ? REF_POST_PROCESSING : QWEN_POST_PROCESSING,
       ...{ numFewshot: 0, maxTokens, numSamples, k, sampling: { ...sampling } },
       ...{ sandbox: sandbox.name, timeoutMs, memoryBytes: PROGRAM_LIMITS.memoryBytes },
       limit: options.limit ?? null,

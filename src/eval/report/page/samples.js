@@ -28,7 +28,8 @@ report.showSamples = (data) => {
     const bottom = top + report.ROW_HEIGHT - list.clientHeight;
     if (bottom > list.scrollTop) list.scrollTop = bottom;
     const sample = samples[state.shown[at]];
-    detail.replaceChildren(...(sample === undefined ? [] : report.sampleDetail(data, sample)));
+    const nothing = report.element("p", { className: "quiet" }, "No sample matches these filters.");
+    detail.replaceChildren(...(sample === undefined ? [nothing] : report.sampleDetail(data, sample)));
     drawRows();
   };
   const apply = (keep) => {
