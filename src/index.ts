@@ -15,6 +15,12 @@ export { AdjacentTokens, uniformAdjacency } from "./analysis/adjacent-tokens.js"
 export { AnswerMargins, flipRateByOutcome, type MarginByOutcome } from "./analysis/answer-margin.js";
 export { type Bootstrap, type BootstrapOptions, documentBootstrap } from "./analysis/bootstrap.js";
 export { Coactivation, type CoactivationPairs, expertPairs, uniformCoactivation } from "./analysis/coactivation.js";
+export {
+  type ContributionFigure,
+  Contributions,
+  type DocumentSums,
+  type SuperExpert,
+} from "./analysis/contribution.js";
 export { FlipsByMargin, type MarginFlips } from "./analysis/flips-by-margin.js";
 export { entropy, jensenShannon, millerMadow, mutualInformation } from "./analysis/information.js";
 export { LayerTransitions } from "./analysis/layer-transitions.js";

@@ -10,7 +10,7 @@ import { type ChatMessage, missingChatTemplate } from "../tokenizer/chat-templat
 import { expertHeatmap } from "./heatmap.js";
 import { readStdin, type Terminal } from "./io.js";
 import { withModel } from "./load.js";
-import { jsonOption, type ModelOptions, repeatable, withModelOptions } from "./options.js";
+import { jsonOption, type ModelOptions, repeatable, withIntervene, withModelOptions } from "./options.js";
 import { type SamplingFlags, samplingOf, withSamplingOptions } from "./sampling-options.js";
 import { printGeneration } from "./stream-text.js";
 import { suggestionFor } from "./suggest.js";
@@ -31,7 +31,7 @@ export function registerChat(program: Command, terminal: Terminal): void {
   withSamplingOptions(command).addOption(
     jsonOption("print {text, tokenIds, finishReason, usage, timing} for each message; not in a conversation by hand"),
   );
-  withModelOptions(command)
+  withModelOptions(withIntervene(command))
     .addHelpText(
       "after",
       "\nIn the conversation: /reset forgets it, /system TEXT sets the system message, /experts shows the expert load of the last" +

@@ -18,7 +18,6 @@ import {
   withEvalOptions,
 } from "./eval-options.js";
 import { expertHeatmap } from "./heatmap.js";
-import { interventionsOf } from "./intervene.js";
 import type { Terminal } from "./io.js";
 import { withModel } from "./load.js";
 import { withModelOptions } from "./options.js";
@@ -49,9 +48,7 @@ async function evalCommand(terminal: Terminal, name: string | undefined, options
   }
   if (name === undefined) throw new InvalidArgumentError("Expected a model or --endpoint URL, got neither.");
   refuseEndpointOptions(options);
-  const interventions = options.intervene === undefined ? [] : await interventionsOf(options.intervene);
-  await withModel(terminal, name, options, async (loaded) => {
-    const model = interventions.length === 0 ? loaded : loaded.with(interventions);
+  await withModel(terminal, name, options, async (model) => {
     await runEval(terminal, model, tasks, options, {});
     if (options.trace === "counts" && !options.json)
       await terminal.print(

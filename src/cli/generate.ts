@@ -7,7 +7,7 @@ import type { Model } from "../model/model.js";
 import { formatSampling } from "../model/sampling.js";
 import { readStdin, type Terminal } from "./io.js";
 import { withModel } from "./load.js";
-import { integer, jsonOption, type ModelOptions, withModelOptions } from "./options.js";
+import { integer, jsonOption, type ModelOptions, withIntervene, withModelOptions } from "./options.js";
 import { type SamplingFlags, samplingOf, withSamplingOptions } from "./sampling-options.js";
 import { printGeneration } from "./stream-text.js";
 import { TraceFolder } from "./trace-folder.js";
@@ -31,7 +31,7 @@ export function registerGenerate(program: Command, terminal: Terminal): void {
     .option("--n <n>", "texts to draw from the prompt", integer(1, 1024))
     .option("--trace <dir>", "record the routes (level topk) in a new folder")
     .addOption(jsonOption("print {text, tokenIds, finishReason, usage, timing}; with --n above 1 a list of them"));
-  withModelOptions(command)
+  withModelOptions(withIntervene(command))
     .addHelpText("after", '\nExample:\n  $ moescope generate demo --prompt "1, 2, 3," --max-tokens 16')
     .action((name: string, options: Options) => generate(terminal, name, options));
 }

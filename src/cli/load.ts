@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { resolveModel } from "../hub/resolve.js";
 import { formatMemoryPlan, type MemoryPlan } from "../model/memory-plan.js";
 import { Model } from "../model/model.js";
+import { interventionsOf } from "./intervene.js";
 import type { Terminal } from "./io.js";
 import type { ModelOptions } from "./options.js";
 import { clearStatus, status } from "./progress.js";
@@ -56,17 +57,19 @@ function takesMuch({ weights, kvFullContext, workspace, available }: MemoryPlan)
   return weights + kvFullContext + workspace > available.bytes / 10;
 }
 
-/** Runs `use` on a loaded model and disposes it. */
+/** Runs `use` on a loaded model, with the interventions that the options name, and disposes it. */
 export async function withModel<T>(
   terminal: Terminal,
   name: string,
   options: ModelOptions,
   use: (model: Model) => Promise<T>,
 ): Promise<T> {
+  // Before the model: a mistake in the option need not wait for it.
+  const interventions = options.intervene === undefined ? [] : await interventionsOf(options.intervene);
   const model = await loadModel(terminal, name, options);
   for (const warning of model.tokenizer.warnings) if (!options.quiet) terminal.note(warning);
   try {
-    return await use(model);
+    return await use(interventions.length === 0 ? model : model.with(interventions));
   } finally {
     await model.dispose();
   }

@@ -13,6 +13,8 @@ export interface ModelOptions {
   precision?: "ref" | "fast";
   kvCacheMib?: number;
   quiet?: boolean;
+  /** Of commands with `withIntervene`. */
+  intervene?: string;
 }
 
 /** Adds the options of `ModelOptions`. */
@@ -42,6 +44,14 @@ export function withModelOptions(command: Command): Command {
       oneOf("ref", "fast"),
     )
     .addOption(quietOption());
+}
+
+/** Adds --intervene, which `withModel` applies. */
+export function withIntervene(command: Command): Command {
+  return command.option(
+    "--intervene <file|json>",
+    'changes to routing, e.g. \'{"kind":"mask","layers":[3],"experts":[5]}\', or a list of them',
+  );
 }
 
 export function quietOption(): Option {

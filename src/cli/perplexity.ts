@@ -7,7 +7,7 @@ import type { Model } from "../model/model.js";
 import { type Perplexity, perplexityOf, type RollingOptions, type RollingResult } from "../model/rolling.js";
 import type { Terminal } from "./io.js";
 import { withModel } from "./load.js";
-import { integer, jsonOption, type ModelOptions, withModelOptions } from "./options.js";
+import { integer, jsonOption, type ModelOptions, withIntervene, withModelOptions } from "./options.js";
 import { progressBar } from "./progress.js";
 import { formatNumber, textTable } from "./text-table.js";
 
@@ -31,7 +31,7 @@ export function registerPerplexity(program: Command, terminal: Terminal): void {
     .option("--window <n>", "longest input of a window in tokens (default: the model's context)", integer(1))
     .option("--parse-special", "read special-token text as special tokens, as lm-evaluation-harness does")
     .addOption(jsonOption("print one JSON object"));
-  withModelOptions(command)
+  withModelOptions(withIntervene(command))
     .addHelpText(
       "after",
       "\nExample:\n  $ moescope perplexity model-Q4_K_M.gguf --file wiki.txt --against model-BF16.gguf --window 2048",
@@ -46,7 +46,10 @@ async function perplexity(terminal: Terminal, name: string, options: Options): P
   if (text === "") throw new InvalidArgumentError(`Expected a text in ${options.file}, the file is empty.`);
   await withModel(terminal, name, options, async (model) => {
     if (options.against === undefined) await alone(terminal, model, text, options);
-    else await withModel(terminal, options.against, options, (other) => against(terminal, model, other, text, options));
+    else
+      await withModel(terminal, options.against, { ...options, intervene: undefined }, (other) =>
+        against(terminal, model, other, text, options),
+      );
   });
 }
 

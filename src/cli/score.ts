@@ -8,7 +8,7 @@ import type { LikelihoodResult } from "../model/likelihood.js";
 import type { Model } from "../model/model.js";
 import { type Terminal, toJson } from "./io.js";
 import { withModel } from "./load.js";
-import { type ModelOptions, withModelOptions } from "./options.js";
+import { type ModelOptions, withIntervene, withModelOptions } from "./options.js";
 import { progressBar } from "./progress.js";
 import { type RequestLine, requestWindows } from "./score-lines.js";
 
@@ -29,7 +29,7 @@ export function registerScore(program: Command, terminal: Terminal): void {
     )
     .option("--out <file>", "write the answers here (default: stdout)")
     .option("--truncate", "cut contexts that are too long from the left (default: an error)");
-  withModelOptions(command)
+  withModelOptions(withIntervene(command))
     .addHelpText(
       "after",
       "\nAnswers: {id, logprob, tokenLogprobs, tokenIds, isGreedy}. A context may be a list of {role, content}.\nText that spells a special token stays text: say such tokens by ids, or let the chat template write them." +

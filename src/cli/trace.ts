@@ -8,7 +8,7 @@ import type { CaptureLevel } from "../native/binding.js";
 import { expertHeatmap } from "./heatmap.js";
 import type { Terminal } from "./io.js";
 import { withModel } from "./load.js";
-import { integer, jsonOption, type ModelOptions, oneOf, withModelOptions } from "./options.js";
+import { integer, jsonOption, type ModelOptions, oneOf, withIntervene, withModelOptions } from "./options.js";
 import { progressBar } from "./progress.js";
 import { type TracedLoad, TraceFolder, type TraceFormat } from "./trace-folder.js";
 
@@ -39,7 +39,7 @@ export function registerTrace(program: Command, terminal: Terminal): void {
     .option("--format <format>", "parquet or arrow", oneOf("parquet", "arrow"), "parquet" as TraceFormat)
     .option("--window <n>", "tokens in one pass, each from position 0 (default: the model's context)", integer(1))
     .addOption(jsonOption("print the counts as JSON in place of a heat map"));
-  withModelOptions(command)
+  withModelOptions(withIntervene(command))
     .addHelpText(
       "after",
       "\nThe folder gets part-00000.parquet and on (one per window), counts.json, and at level hidden hidden-00000.safetensors and on:" +

@@ -8,7 +8,7 @@ import { invalidArgument, MoescopeError } from "../errors.js";
 import type { OllamaDefaults } from "../hub/ollama-params.js";
 import { resolveWithDefaults } from "../hub/resolve.js";
 import { loadAddon } from "../native/addon.js";
-import type { CaptureLevel, Precision, RouteRule } from "../native/binding.js";
+import type { CaptureLevel, Precision, RouteRule, StepContributions } from "../native/binding.js";
 import { ExpertLoad } from "../router/expert-load.js";
 import { checkInterventions, type LayeredIntervention } from "../router/intervention-check.js";
 import { canonicalJson, hashInterventions, layerCacheKeys } from "../router/intervention-keys.js";
@@ -23,6 +23,7 @@ import { type ChatMessage, type ChatTemplate, missingChatTemplate } from "../tok
 import { loadModelText } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { scopedCallbacks } from "./callback-scope.js";
+import { type ContributionOptions, contributionsOf } from "./contributions.js";
 import { Engine } from "./engine.js";
 import { type GenerateOptions, type Generation, generate, type StreamChunk, stream } from "./generation.js";
 import { languageModelOf, type ModelAsLanguageModel } from "./language-model.js";
@@ -228,6 +229,17 @@ export class Model {
       if (trace !== undefined) checkTrace(trace, { numTokens, rules: this.rules });
       return { logits: result.logits, trace };
     });
+  }
+
+  /**
+   * What each expert adds to the residual stream, summed natively in one pass over documents (token ids, each from position 0). The sums
+   * of each document; `Contributions` makes figures with intervals of them.
+   */
+  contributions(
+    documents: readonly ArrayLike<number>[],
+    options: ContributionOptions = {},
+  ): Promise<StepContributions[]> {
+    return contributionsOf(this, documents, options);
   }
 
   /** Continues a text, or token ids. Special-token text in a string is read as text. */

@@ -26,6 +26,8 @@ export interface ForwardOptions {
   changes?: Change[];
   /** Origin and segment of each token; by default all are of the prompt, in the segment "question". */
   places?: Omit<TokenPlace, "position">[];
+  /** Told of every expert that runs: its gate and its output before the gate; "shared" with its own gate. */
+  onExpert?: (layer: number, position: number, expert: number | "shared", gate: number, output: Float64Array) => void;
   /** Replaces a row of the residual stream before or after a layer. */
   editResidual?: (
     at: "residual.before" | "residual.after",
@@ -138,12 +140,18 @@ function mixture(
     record.selections.push(selection);
     const out = new Float64Array(row.length);
     selection.run.forEach((expert, slot) => {
-      addTo(out, feedForward(checkpoint, `${block}.experts`, row, expert), selection.weights[slot]!);
+      const output = feedForward(checkpoint, `${block}.experts`, row, expert);
+      options.onExpert?.(layer, position, expert, selection.weights[slot]!, output);
+      addTo(out, output, selection.weights[slot]!);
     });
     if (sharedGateWeight !== undefined) {
       const gate = sigmoid(multiply(sharedGateWeight, row)[0]!);
       record.sharedGate.push(gate);
-      if (selection.runsShared) addTo(out, feedForward(checkpoint, `${block}.shared_expert`, row), gate);
+      if (selection.runsShared) {
+        const output = feedForward(checkpoint, `${block}.shared_expert`, row);
+        options.onExpert?.(layer, position, "shared", gate, output);
+        addTo(out, output, gate);
+      }
     }
     return out;
   });
