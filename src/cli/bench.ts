@@ -5,8 +5,14 @@ import { loadAddon, packageVersion } from "../native/addon.js";
 import { FILE_TYPE_NAMES, type FileType } from "../quantize/file-type.js";
 import { type BenchSettings, benchModel, type ModelRun } from "./bench/bench-model.js";
 import { withBusyCore } from "./bench/busy-core.js";
-import { describeMachine, type Machine, type MeasuredCeiling, measureCeilings } from "./bench/ceilings.js";
-import { PEERS, type PeerName } from "./bench/peers.js";
+import {
+  type CeilingEffort,
+  describeMachine,
+  type Machine,
+  type MeasuredCeiling,
+  measureCeilings,
+} from "./bench/ceilings.js";
+import { findPeer, PEERS, type PeerName } from "./bench/peers.js";
 import { profileModel } from "./bench/profile-model.js";
 import { ceilingsTable, figuresTable, machineText } from "./bench/report.js";
 import { resultPath, writeResult } from "./bench/result-file.js";
@@ -40,8 +46,8 @@ interface Options {
 
 const PAIRS = 5;
 const QUICK_PAIRS = 1;
-const CEILING_SECONDS = 0.4;
-const QUICK_CEILING_SECONDS = 0.1;
+const EFFORT: CeilingEffort = { seconds: 0.4, rounds: 3 };
+const QUICK_EFFORT: CeilingEffort = { seconds: 0.05, rounds: 1 };
 
 export function registerBench(program: Command, terminal: Terminal): void {
   program
@@ -98,11 +104,12 @@ async function bench(terminal: Terminal, model: string | undefined, options: Opt
   if ((model === undefined) === (options.synthetic === undefined)) {
     throw new InvalidArgumentError("Expected a model or --synthetic with a shape, and not both.");
   }
+  const settings = settingsOf(terminal, options, options.threads ?? loadAddon().availableCores());
   const subjects = await subjectsOf(terminal, model, options);
   try {
     if (options.writeOnly) await printPaths(terminal, subjects, options);
-    else if (options.profile) await profile(terminal, subjects, options);
-    else await measure(terminal, subjects, options);
+    else if (options.profile) await profile(terminal, subjects, settings, options);
+    else await measure(terminal, subjects, settings, options);
   } finally {
     for (const { synthetic } of subjects) {
       if (options.discard && synthetic !== undefined) removeSyntheticModel(synthetic.shape, synthetic.type);
@@ -144,13 +151,17 @@ function settingsOf(terminal: Terminal, options: Options, threads: number): Benc
     only: options.only ?? (contended ? ["decode", "prefill"] : WORK_KINDS),
     // With a neighbour, one work of each kind says it.
     oneOfEach: contended,
-    peer: peer === undefined ? null : { name: peer, path: peerPath },
+    peer: peer === undefined ? null : findPeer({ name: peer, path: peerPath }),
     signal: terminal.signal,
   };
 }
 
-async function profile(terminal: Terminal, subjects: readonly Subject[], options: Options): Promise<void> {
-  const settings = settingsOf(terminal, options, options.threads ?? loadAddon().availableCores());
+async function profile(
+  terminal: Terminal,
+  subjects: readonly Subject[],
+  settings: BenchSettings,
+  options: Options,
+): Promise<void> {
   const reports = [];
   for (const { path } of subjects) {
     const report = await profileModel(path, settings);
@@ -171,13 +182,17 @@ interface BenchResult {
   models: ModelRun[];
 }
 
-async function measure(terminal: Terminal, subjects: readonly Subject[], options: Options): Promise<void> {
+async function measure(
+  terminal: Terminal,
+  subjects: readonly Subject[],
+  settings: BenchSettings,
+  options: Options,
+): Promise<void> {
   const { quiet, quick, contended = false, json, out } = options;
   const machine = describeMachine();
-  const threads = options.threads ?? machine.cores;
-  const settings = settingsOf(terminal, options, threads);
+  const { threads } = settings;
   const bar = progressBar(terminal, "Measuring", { quiet, unit: "steps" });
-  const seconds = quick ? QUICK_CEILING_SECONDS : CEILING_SECONDS;
+  const effort = quick ? QUICK_EFFORT : EFFORT;
   const result: BenchResult = {
     version: packageVersion(),
     date: new Date().toISOString(),
@@ -188,7 +203,7 @@ async function measure(terminal: Terminal, subjects: readonly Subject[], options
     models: [],
   };
   try {
-    result.ceilings = await measureCeilings(threads, seconds, (done, total, what) => bar.update(done, total, what));
+    result.ceilings = await measureCeilings(threads, effort, (done, total, what) => bar.update(done, total, what));
     if (!json) await terminal.print(`${machineText(machine, threads)}\n\n${ceilingsTable(result.ceilings, threads)}`);
     for (const { path, synthetic } of subjects) {
       const run = () => benchModel(path, synthetic, result.ceilings, settings, (...step) => bar.update(...step));

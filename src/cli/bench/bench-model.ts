@@ -7,7 +7,7 @@ import type { MeasuredCeiling } from "./ceilings.js";
 import { demandOf } from "./demand.js";
 import { type FigureResult, measureWorks } from "./measure.js";
 import { OurEngine } from "./our-engine.js";
-import { type PeerPlace, startPeer } from "./peers.js";
+import { type Peer, startPeer } from "./peers.js";
 import { allWorks, type Work, type WorkKind } from "./works.js";
 
 export interface BenchSettings {
@@ -18,7 +18,7 @@ export interface BenchSettings {
   only: readonly WorkKind[];
   /** One work of each kind: one sequence, 512 tokens. */
   oneOfEach: boolean;
-  peer: PeerPlace | null;
+  peer: Peer | null;
   signal: AbortSignal;
 }
 

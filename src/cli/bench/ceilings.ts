@@ -22,7 +22,6 @@ export interface Machine {
 
 /** Caches hold less, and one in eight free bytes are to be had. */
 const READ_BYTES = 2 ** 30;
-const ROUNDS = 3;
 
 export function describeMachine(): Machine {
   return {
@@ -35,10 +34,16 @@ export function describeMachine(): Machine {
   };
 }
 
-/** Measures all ceilings, each for `seconds` a few times; the best counts, because what disturbs can only lower it. */
+/** How long each ceiling is measured, and how often. */
+export interface CeilingEffort {
+  seconds: number;
+  rounds: number;
+}
+
+/** Measures all ceilings a few times; the best counts, because what disturbs can only lower it. */
 export async function measureCeilings(
   threads: number,
-  seconds: number,
+  { seconds, rounds }: CeilingEffort,
   onProgress: (done: number, total: number, what: string) => void,
 ): Promise<MeasuredCeiling[]> {
   const addon = loadAddon();
@@ -49,7 +54,7 @@ export async function measureCeilings(
     onProgress(index, found.length, `${ceiling.kind} ${ceiling.instructions}`);
     const best = async (count: number) => {
       let rate = 0;
-      for (let round = 0; round < ROUNDS; round++) {
+      for (let round = 0; round < rounds; round++) {
         rate = Math.max(rate, await addon.measureCeiling(index, { threads: count, seconds, readBytes }));
       }
       return rate;

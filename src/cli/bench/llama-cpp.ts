@@ -6,12 +6,14 @@ import { join } from "node:path";
 import { AbortError, MoescopeError } from "../../errors.js";
 import { childFailed, ended, runChild } from "./child.js";
 import { type Contender, type ContenderOptions, RandomTokens, timed } from "./contender.js";
-import { DECODE_PROMPT_TOKENS, SCORING, type Work } from "./works.js";
+import { SCORING, type Work } from "./works.js";
 
 const TOOLS = ["llama-bench", "llama-batched-bench", "llama-completion", "llama-server"] as const;
 const SERVER_START_MS = 120_000;
 /** Likeliest tokens that an answer states; asking for all would slow the peer. */
 const NUM_PROBS = 10;
+/** Of each sequence in batched decoding; its time does not count. */
+const PROMPT_TOKENS = 16;
 
 export class LlamaCpp implements Contender {
   readonly name: string = "llama.cpp";
@@ -33,8 +35,8 @@ export class LlamaCpp implements Contender {
     };
   }
 
-  /** `folder` holds the tools. Throws NOT_FOUND naming the one that is missing. */
-  static async start(folder: string, options: ContenderOptions, signal: AbortSignal): Promise<LlamaCpp> {
+  /** Throws NOT_FOUND naming the tool that is missing in a folder. */
+  static check(folder: string): void {
     for (const tool of TOOLS) {
       try {
         accessSync(join(folder, tool), constants.X_OK);
@@ -42,6 +44,10 @@ export class LlamaCpp implements Contender {
         throw new MoescopeError("NOT_FOUND", `Expected llama.cpp's ${tool} in ${folder}, found none.`, { cause });
       }
     }
+  }
+
+  /** `folder` holds the tools. */
+  static async start(folder: string, options: ContenderOptions, signal: AbortSignal): Promise<LlamaCpp> {
     const { stdout } = await runChild(join(folder, "llama-bench"), ["--version"], signal);
     return new LlamaCpp(folder, stdout.trim().replaceAll("\n", ", "), options);
   }
@@ -81,8 +87,8 @@ export class LlamaCpp implements Contender {
   }
 
   async #batchedBench({ sequences, size }: Work, signal: AbortSignal): Promise<number> {
-    const context = sequences * (DECODE_PROMPT_TOKENS + size) + 64;
-    const lengths = ["-npp", String(DECODE_PROMPT_TOKENS), "-ntg", String(size), "-npl", String(sequences)];
+    const context = sequences * (PROMPT_TOKENS + size) + 64;
+    const lengths = ["-npp", String(PROMPT_TOKENS), "-ntg", String(size), "-npl", String(sequences)];
     const threads = [...this.#threads(), "-tb", String(this.#options.threads)];
     const args = ["-c", String(context), ...lengths, ...threads, "--output-format", "jsonl"];
     const { stdout } = await this.#run("llama-batched-bench", args, signal);

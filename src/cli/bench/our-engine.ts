@@ -1,13 +1,16 @@
 /** Our engine as its users meet it: the public API, in this process. */
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { type GenerateOptions, type LoadOptions, Model } from "../../index.js";
-import { packageVersion } from "../../native/addon.js";
+import { packageRoot, packageVersion } from "../../native/addon.js";
 import { runChild } from "./child.js";
 import { type Contender, type ContenderOptions, RandomTokens, timed } from "./contender.js";
-import { DECODE_PROMPT_TOKENS, SCORING, type Work } from "./works.js";
+import { SCORING, type Work } from "./works.js";
 
 /** Greedy, but never the same token twice, so that each step meets other experts, as a text does. */
 const VARIED = { temperature: 0, presencePenalty: 100 } satisfies GenerateOptions;
+
+/** "a", a token of its own in every vocabulary; prompts of batched decoding are letters from it on. */
+const FIRST_LETTER = 0x61;
 
 export interface OurOptions extends ContenderOptions {
   load: LoadOptions;
@@ -54,7 +57,7 @@ export class OurEngine implements Contender {
   }
 
   async #load(signal: AbortSignal): Promise<(number | null)[]> {
-    const script = fileURLToPath(new URL("./load-probe.js", import.meta.url));
+    const script = join(packageRoot(), "dist", "src", "cli", "bench", "load-probe.js");
     const args = [script, this.#options.modelPath, JSON.stringify(this.#options.load)];
     const { stdout, seconds, peakBytes } = await runChild(process.execPath, args, signal);
     return [JSON.parse(stdout).loadSeconds, seconds, peakBytes];
@@ -66,21 +69,14 @@ export class OurEngine implements Contender {
     return timing.tokensPerSecond;
   }
 
-  /** Tokens after the first of each sequence, over the time that they add. */
+  /** Prompts of one token: the step that reads them is as large as those that follow, so that every step counts. */
   async #decodeMany({ sequences, size }: Work, signal: AbortSignal): Promise<number> {
-    const { tokenizer } = this.model;
-    const prompts = Array.from({ length: sequences }, () => this.#tokens.take(DECODE_PROMPT_TOKENS));
-    const texts = await Promise.all(prompts.map((ids) => tokenizer.decode(ids)));
     const sampling = { ...VARIED, topP: 1, topK: 0, minP: 0, repetitionPenalty: 1, frequencyPenalty: 0, seed: 0 };
-    const generate = (maxTokens: number) =>
-      this.model.toLanguageModel().generate(
-        texts.map((prompt) => ({ prompt, stop: [], maxTokens, sampling })),
-        { signal },
-      );
-    const first = await timed(() => generate(1));
-    const all = await timed(() => generate(size + 1));
-    const tokens = all.value.reduce((sum, { tokenIds }) => sum + tokenIds.length - 1, 0);
-    return tokens / Math.max(1e-9, all.seconds - first.seconds);
+    const requests = Array.from({ length: sequences }, (_, index) => {
+      return { prompt: String.fromCharCode(FIRST_LETTER + index), stop: [], maxTokens: size, sampling };
+    });
+    const { seconds, value } = await timed(() => this.model.toLanguageModel().generate(requests, { signal }));
+    return value.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0) / seconds;
   }
 
   async #score({ size }: Work, signal: AbortSignal): Promise<number> {

@@ -22,16 +22,28 @@ const PLACES: Readonly<Record<PeerName, string>> = {
   "node-llama-cpp": "a folder in which node-llama-cpp is installed",
 };
 
+/** A peer whose folder is known and holds it. */
+export interface Peer {
+  name: PeerName;
+  folder: string;
+}
+
 /** Throws InvalidArgumentError where no place is named, NOT_FOUND where the peer is not there. */
-export async function startPeer(place: PeerPlace, options: ContenderOptions, signal: AbortSignal): Promise<Contender> {
-  const path = place.path ?? process.env[VARIABLES[place.name]];
+export function findPeer({ name, path = process.env[VARIABLES[name]] }: PeerPlace): Peer {
   if (path === undefined || path === "") {
-    throw new InvalidArgumentError(
-      `Expected ${PLACES[place.name]} as --peer-path or in ${VARIABLES[place.name]}, got none.`,
-    );
+    throw new InvalidArgumentError(`Expected ${PLACES[name]} as --peer-path or in ${VARIABLES[name]}, got none.`);
   }
+  if (name === "llama.cpp") LlamaCpp.check(path);
+  else NodeLlamaCpp.check(path);
+  return { name, folder: path };
+}
+
+/** Throws InvalidArgumentError for a model that the peer does not read. */
+export async function startPeer(peer: Peer, options: ContenderOptions, signal: AbortSignal): Promise<Contender> {
   if (!options.modelPath.endsWith(".gguf")) {
-    throw new InvalidArgumentError(`Expected a .gguf file, which ${place.name} reads, got ${options.modelPath}.`);
+    throw new InvalidArgumentError(`Expected a .gguf file, which ${peer.name} reads, got ${options.modelPath}.`);
   }
-  return place.name === "llama.cpp" ? LlamaCpp.start(path, options, signal) : NodeLlamaCpp.start(path, options, signal);
+  return peer.name === "llama.cpp"
+    ? LlamaCpp.start(peer.folder, options, signal)
+    : NodeLlamaCpp.start(peer.folder, options);
 }

@@ -24,9 +24,6 @@ export interface Work {
 
 /** Multiple choice with a shared beginning: 5 shots, then a question, then one of four tokens. */
 export const SCORING = { prefixTokens: 609, questionTokens: 117, choices: 4 } as const;
-/** Tokens of each prompt of batched decoding: fewer than are worth keeping for another prompt. */
-export const DECODE_PROMPT_TOKENS = 12;
-
 function decode(sequences: number, size: number): Work {
   const name = `decode ${sequences}`;
   return { kind: "decode", name, sequences, size, figures: [{ name, unit: "tokens/s", bound: "read" }] };
