@@ -233,7 +233,7 @@ export {
   type ScanOptions,
   scanForest,
 } from "./experiment/ablation-scan.js";
-export { ABLATION_MODES, type AblationMode } from "./experiment/ablations.js";
+export { ABLATION_MODES, type AblationMode, type AblationOptions, Ablations } from "./experiment/ablations.js";
 export {
   type DomainExpert,
   type DomainRoutes,
@@ -252,7 +252,7 @@ export {
   driftPlot,
   type RouteFlip,
 } from "./experiment/drift.js";
-export { CRITERIA, type Criterion, type ExpertSlot, matchedControls } from "./experiment/expert-slots.js";
+export { allSlots, CRITERIA, type Criterion, type ExpertSlot, matchedControls } from "./experiment/expert-slots.js";
 export { type ExplainedClaim, type ExplainOptions, type Explanation, explain } from "./experiment/explain.js";
 export { type Effect, type Measure, pairedEffects } from "./experiment/paired-effect.js";
 export { writePrunedCheckpoint } from "./experiment/prune-checkpoint.js";

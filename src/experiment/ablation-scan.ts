@@ -92,11 +92,8 @@ export async function ablationScan(
   );
   const before = await ablations.without([]);
   const sets = [...targets, ...controls.flat()].map((slot) => [slot]);
-  const after = new Map<string, Answer[]>();
-  for (const [done, set] of sets.entries()) {
-    options.onProgress?.(done, sets.length, slotsLabel(set));
-    after.set(slotsLabel(set), await ablations.without(set));
-  }
+  const answers = await ablations.withoutEach(sets, options.onProgress);
+  const after = new Map(sets.map((set, i) => [slotsLabel(set), answers[i]!]));
   options.onProgress?.(sets.length, sets.length, "");
   const experts = targets.map((target, index): ScannedExpert => {
     const own = after.get(slotsLabel([target]))!;

@@ -7,8 +7,10 @@ import { canonicalJson, sha256 } from "../eval/canonical-json.js";
 import type { Model } from "../model/model.js";
 import { ablate } from "../router/intervention-builders.js";
 import type { Intervention } from "../router/interventions.js";
-import { checkSlots, type ExpertSlot } from "./expert-slots.js";
+import { checkSlots, type ExpertSlot, slotsLabel } from "./expert-slots.js";
 import type { Answer, Questions } from "./questions.js";
+import type { ScoredLine } from "./scored-lines.js";
+import { askSharingLayers } from "./shared-layers.js";
 
 /** `zero` removes an expert's contribution; `mask` routes around it, and the others share the mass. */
 export const ABLATION_MODES: readonly ["zero", "mask"] = ["zero", "mask"];
@@ -71,15 +73,56 @@ export class Ablations {
     const started = performance.now();
     const model = slots.length === 0 ? this.model : this.model.with(ablationOf(slots, this.mode));
     const answers = await this.questions.ask(model, { signal: this.#options.signal, onProgress });
-    const seconds = (performance.now() - started) / 1000;
-    this.seconds += seconds;
-    this.#known.set(key, answers);
-    if (this.#file !== undefined) await append(this.#file, { experts: key, seconds, answers });
+    await this.#keep(key, answers, (performance.now() - started) / 1000);
     return answers;
   }
 
-  has(slots: readonly ExpertSlot[]): boolean {
-    return this.#known.has(keyOf(slots));
+  /**
+   * Asks several sets at once, so that ablations of lines share the layers below the first one that they touch; other questions are asked
+   * set by set. `onProgress` gets the sets that are done. What was asked before is not asked again.
+   */
+  async withoutEach(
+    sets: readonly (readonly ExpertSlot[])[],
+    onProgress?: (done: number, total: number, label: string) => void,
+  ): Promise<Answer[][]> {
+    for (const slots of sets) checkSlots(slots, this.model.parts.shape);
+    const { lines } = this.questions;
+    if (lines !== undefined) await this.#askSharing(lines, sets, onProgress);
+    const answers: Answer[][] = [];
+    for (const [done, slots] of sets.entries()) {
+      onProgress?.(done, sets.length, slotsLabel(slots));
+      answers.push(await this.without(slots));
+    }
+    return answers;
+  }
+
+  async #askSharing(
+    lines: readonly ScoredLine[],
+    sets: readonly (readonly ExpertSlot[])[],
+    onProgress?: (done: number, total: number, label: string) => void,
+  ): Promise<void> {
+    const missing = [...new Map(sets.map((slots) => [keyOf(slots), slots]))].filter(([key]) => !this.#known.has(key));
+    const ablations = missing.map(([, slots]) => ({
+      model: slots.length === 0 ? this.model : this.model.with(ablationOf(slots, this.mode)),
+      firstLayer: Math.min(...slots.map(({ layer }) => layer), this.model.config.numLayers - 1),
+    }));
+    let started = performance.now();
+    let done = sets.length - missing.length;
+    await askSharingLayers(this.model, lines, ablations, {
+      signal: this.#options.signal,
+      onAnswers: async (index, answers) => {
+        const seconds = (performance.now() - started) / 1000;
+        started = performance.now();
+        onProgress?.(++done, sets.length, slotsLabel(missing[index]![1]));
+        await this.#keep(missing[index]![0], answers, seconds);
+      },
+    });
+  }
+
+  async #keep(key: string, answers: Answer[], seconds: number): Promise<void> {
+    this.seconds += seconds;
+    this.#known.set(key, answers);
+    if (this.#file !== undefined) await append(this.#file, { experts: key, seconds, answers });
   }
 }
 

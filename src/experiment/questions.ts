@@ -47,6 +47,8 @@ export interface Questions {
   /** All that decides which items there are and how they are scored: a scan is resumed only with the same. */
   readonly identity: unknown;
   ask(model: Model, options?: AskOptions): Promise<Answer[]>;
+  /** Present where the items are lines: several ablations can then share what they have in common. */
+  readonly lines?: readonly ScoredLine[];
   /** The same questions of some items only; `label` says which, for the identity. */
   subset(label: string, keep: (item: Pick<Answer, "task" | "sampleId" | "group">) => boolean): Questions;
 }
@@ -163,6 +165,7 @@ export function lineQuestions(lines: readonly ScoredLine[], name: string): Quest
   return {
     name,
     identity: { lines },
+    lines,
     ask: (model, options = {}) => askLines(model, lines, options),
     subset: (_label, keep) =>
       lineQuestions(
@@ -201,18 +204,23 @@ async function askLines(
       const rest = fresh.of(line.id, trace).withKey({ task: LINE_TASK, sampleId: line.id, epoch: 0, request });
       onTrace({ task: LINE_TASK, sampleId: line.id, group: line.group, request, trace: rest });
     }
-    const logprobs = own.map(({ logprob }) => logprob);
-    const isChoice = line.choices !== undefined;
-    const best = logprobs.indexOf(Math.max(...logprobs));
-    return {
-      ...{ task: LINE_TASK, sampleId: line.id, group: line.group },
-      correct: isChoice ? (best === line.answer ? 1 : 0) : null,
-      logprob: logprobs[isChoice ? line.answer! : 0]!,
-    };
+    return lineAnswer(
+      line,
+      own.map(({ logprob }) => logprob),
+    );
   });
 }
 
-async function requestsOf(model: Model, line: ScoredLine): Promise<LikelihoodRequest[]> {
+/** The answer of a line from the log-probabilities of its requests. */
+export function lineAnswer({ id, group, choices, answer }: ScoredLine, logprobs: readonly number[]): Answer {
+  const common = { task: LINE_TASK, sampleId: id, group };
+  if (choices === undefined) return { ...common, correct: null, logprob: logprobs[0]! };
+  const best = logprobs.indexOf(Math.max(...logprobs));
+  return { ...common, correct: best === answer ? 1 : 0, logprob: logprobs[answer!]! };
+}
+
+/** What a line asks: one request, or one for each choice. */
+export async function requestsOf(model: Model, line: ScoredLine): Promise<LikelihoodRequest[]> {
   const { context, continuation, choices, text } = line;
   if (text !== undefined) {
     const ids = await model.tokenizer.encode(text);

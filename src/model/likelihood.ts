@@ -58,7 +58,13 @@ export async function loglikelihood(
   });
 }
 
-async function pairOf(model: Model, request: LikelihoodRequest, index: number, truncate: boolean): Promise<ScoredPair> {
+/** @internal The tokens of a request, number `index` of its call. */
+export async function pairOf(
+  model: Model,
+  request: LikelihoodRequest,
+  index: number,
+  truncate: boolean,
+): Promise<ScoredPair> {
   let pair = "contextIds" in request ? idsOf(request, index) : await encoded(model, request);
   const { maxContext } = model.config;
   const length = pair.contextIds.length + pair.continuationIds.length - 1;
