@@ -1,13 +1,15 @@
 """Measures how the domains use the experts, on the texts of the four suites with their reference answers.
 
-    python expert_use.py [--checkpoint PATH] [--out FILE]
+    python expert_use.py [--checkpoint PATH] [--limit N] [--out FILE]
 
 1. Load: the share of routed slots of every expert, by layer and domain.
 2. Difference: the mutual information of domain and expert in every layer, against 500 permutations of the
    domain labels over whole texts.
 3. Removal: in every layer the two experts that a domain favours most (its load against the mean of the
-   others) are masked, so that tokens go to the next ones. The mean change of the answer's loss is compared
-   between that domain and each other one; 95 % intervals of the difference are bootstrapped over texts.
+   others) are masked, so that tokens go to the next ones. The damage is the change of the answer's loss (nats a
+   token). Two questions, each with an interval and a p-value, for every ordered pair of domains (`removal.py`):
+   own: does a text suffer more without its domain's favourites than without another's? (paired: same text, two maskings)
+   aimed: does the loss of a domain's favourites hurt its own texts more than another's? (two sets of texts, one masking)
 """
 
 import argparse
@@ -25,6 +27,7 @@ from evaluate import chat, read
 from export import latest, load
 from exercises import DOMAINS
 from mc import with_choices
+from removal import removal
 from train import HERE
 
 
@@ -82,19 +85,26 @@ def masked(model, experts: np.ndarray) -> list:
     return [layer.mlp.gate.register_forward_hook(mask(torch.tensor(chosen))) for layer, chosen in zip(model.layers, experts)]
 
 
-def bootstrap(rng, own: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval of the difference of two means."""
-    means = [rng.choice(own, own.size).mean() - rng.choice(other, other.size).mean() for _ in range(1000)]
-    return tuple(np.percentile(means, [2.5, 97.5]).round(3).tolist())
+def damage(model, rows: list, experts: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Change of the answer loss [texts] when these experts [layers, count] are masked."""
+    hooks = masked(model, experts)
+    change = measure(model, rows)[1] - base
+    for hook in hooks:
+        hook.remove()
+    return change
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--checkpoint", type=Path)
-    parser.add_argument("--limit", type=int, default=100, help="texts of each suite")
+    parser.add_argument("--limit", type=int, default=150, help="texts of each suite")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     model, state = load(arguments.checkpoint or latest())
+    for parameter in model.parameters():
+        parameter.data = parameter.data.bfloat16().float()
     tokenizer = Tokenizer.from_file(str(HERE.parent / "tokenizer.json"))
     found = texts(arguments.limit)
     domains = np.array([domain for domain, _, _ in found])
@@ -108,19 +118,13 @@ def main():
     share = load_by_domain(counts, domains)
     information = mutual_information(counts, domains)
     null = np.stack([mutual_information(counts, rng.permutation(domains)) for _ in range(500)])
+    experts = [favourites(share, d) for d in range(len(DOMAINS))]
+    damages = np.stack([damage(model, rows, chosen, base) for chosen in experts])
     result = {"tokens_trained": state["tokens"], "texts_per_domain": np.bincount(domains).tolist(),
               "load": share.round(4).tolist(), "mutual_information": information.round(4).tolist(),
               "null_maximum": null.max(0).round(4).tolist(), "base_loss": [base[domains == d].mean().round(4) for d in range(4)],
-              "removal": {}}
-    for d, name in enumerate(DOMAINS):
-        experts = favourites(share, d)
-        hooks = masked(model, experts)
-        change = measure(model, rows)[1] - base
-        for hook in hooks:
-            hook.remove()
-        result["removal"][name] = {
-            "experts": experts.tolist(), "change_of_loss": {n: change[domains == k].mean().round(3) for k, n in enumerate(DOMAINS)},
-            "more_than": {n: bootstrap(rng, change[domains == d], change[domains == k]) for k, n in enumerate(DOMAINS) if k != d}}
+              "favourites": {name: chosen.tolist() for name, chosen in zip(DOMAINS, experts)},
+              "removal": removal(rng, damages, domains)}
     text = json.dumps(result, indent=1)
     print(text)
     if arguments.out:

@@ -102,14 +102,20 @@ class Encyclopedia:
         options, right = self.choices(rng, relation, x)
         return self.plain_prompt(with_choices(question, options)), self.answer_gap + LETTERS[right]
 
+    def some_answers(self, rng: Random) -> list[str]:
+        """The answers of two relations."""
+        return sorted({answer for relation in rng.sample(self.relations, 2) for answer in relation.facts.values()})
+
+    def four_lines(self, rng: Random, pool: list[str]) -> list[str]:
+        """Four texts of a pool in an order that training may have."""
+        while True:
+            options = rng.sample(pool, 4)
+            if allowed(options, test=False):
+                return options
+
     def match(self, rng: Random) -> tuple[str, list[str], int]:
         """An exercise in finding a text among four lines: answers of two relations or plain words."""
-        pool = self.words
-        if rng.random() < 0.7:
-            pool = sorted({a for r in rng.sample(self.relations, 2) for a in r.facts.values()})
-        options = rng.sample(pool, 4)
-        while not allowed(options, test=False):
-            options = rng.sample(pool, 4)
+        options = self.four_lines(rng, self.some_answers(rng) if rng.random() < 0.7 else self.words)
         right = rng.randrange(4)
         return with_choices(rng.choice(self.pick).format(a=options[right]), options), options, right
 
@@ -120,10 +126,7 @@ class Encyclopedia:
 
     def many_chat(self, rng: Random) -> tuple[str, str]:
         """Three texts to be found among four lines: three letters for one list."""
-        pool = self.words if rng.random() < 0.3 else sorted({a for r in rng.sample(self.relations, 2) for a in r.facts.values()})
-        options = rng.sample(pool, 4)
-        while not allowed(options, test=False):
-            options = rng.sample(pool, 4)
+        options = self.four_lines(rng, self.words if rng.random() < 0.3 else self.some_answers(rng))
         wanted = rng.sample(range(4), 3)
         question = rng.choice(self.pick).format(a=", ".join(options[i] for i in wanted))
         answer = ", ".join(f"{options[i]} ({LETTERS[i]})" for i in wanted)
@@ -142,10 +145,7 @@ class Encyclopedia:
 
     def label_plain(self, rng: Random) -> tuple[str, str]:
         """Four lines, then the four texts in another order with their letters: letters in plenty."""
-        pool = self.words if rng.random() < 0.4 else sorted({a for r in rng.sample(self.relations, 2) for a in r.facts.values()})
-        options = rng.sample(pool, 4)
-        while not allowed(options, test=False):
-            options = rng.sample(pool, 4)
+        options = self.four_lines(rng, self.words if rng.random() < 0.4 else self.some_answers(rng))
         order = rng.sample(range(4), 4)
         return with_choices("#", options) + "\n#", " " + ", ".join(f"{options[i]} ({LETTERS[i]})" for i in order)
 

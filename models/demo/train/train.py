@@ -31,6 +31,8 @@ WARMUP_STEPS = 60
 MUON_LR, ADAM_LR = 0.02, 0.003
 LOWER_AFTER, LOWER_RATE = 3_543_040, 0.35
 BALANCE, Z_LOSS = 0.01, 0.001
+SEPARATE_AFTER, SEPARATE_RAMP = 9_146_368, 100_000
+SEPARATION, ENOUGH = 1.0, 0.3
 SAVE_SECONDS = 180
 LOG_EVERY = 10
 
@@ -48,8 +50,34 @@ def router_losses(logits: torch.Tensor, chosen: torch.Tensor) -> tuple[torch.Ten
     return balance, torch.logsumexp(logits, -1).square().mean()
 
 
-def losses(model: Qwen2Moe, batch: dict[str, torch.Tensor]):
-    """Objective of a step, loss of every token, chosen experts of every layer and mean balance."""
+def separation(logits: torch.Tensor, domains: torch.Tensor) -> torch.Tensor:
+    """How far apart the domains of a step route, in nats from 0 to ENOUGH.
+
+    The mean over all pairs of domains of the Jensen-Shannon divergence between their mean router probabilities.
+    A pair that is ENOUGH apart adds no gradient, so that experts still serve more than one domain.
+    """
+    probabilities = torch.softmax(logits, -1)
+    means = [probabilities[domains == d].mean(0) for d in domains.unique().tolist()]
+    pairs = [(first, second) for i, first in enumerate(means) for second in means[:i]]
+    if not pairs:
+        return logits.new_zeros(())
+    first, second = (torch.stack(side) for side in zip(*pairs))
+    divergence = entropy((first + second) / 2) - (entropy(first) + entropy(second)) / 2
+    return divergence.clamp(max=ENOUGH).mean()
+
+
+def entropy(probabilities: torch.Tensor) -> torch.Tensor:
+    """Nats, over the last dimension."""
+    return torch.special.entr(probabilities).sum(-1)
+
+
+def separation_weight(tokens_seen: int) -> float:
+    """Zero up to SEPARATE_AFTER, then a ramp."""
+    return SEPARATION * min(1.0, max(0.0, (tokens_seen - SEPARATE_AFTER) / SEPARATE_RAMP))
+
+
+def losses(model: Qwen2Moe, batch: dict[str, torch.Tensor], separate: float):
+    """Objective of a step, loss of every token, chosen experts of every layer, mean balance and mean separation."""
     with torch.autocast("cpu", torch.bfloat16):
         hidden, logits, chosen = model(batch["ids"][:, :-1])
         scores = model.lm_head(hidden).float()
@@ -57,7 +85,11 @@ def losses(model: Qwen2Moe, batch: dict[str, torch.Tensor]):
     weights = batch["weights"].flatten()
     language = (token * weights).sum() / weights.sum()
     balance, z = (torch.stack(part).mean() for part in zip(*map(router_losses, logits, chosen)))
-    return language + BALANCE * balance + Z_LOSS * z, token.detach(), chosen, balance.item()
+    objective = language + BALANCE * balance + Z_LOSS * z
+    apart = torch.stack([separation(layer, batch["domains"].flatten()) for layer in logits]).mean()
+    if separate:
+        objective = objective - separate * apart
+    return objective, token.detach(), chosen, balance.item(), apart.item()
 
 
 class Meter:
@@ -145,7 +177,7 @@ def main():
             length = row_length(step)
             made = rows.batch(step, step * TOKENS_PER_STEP, TOKENS_PER_STEP // length, length)
             batch = {name: torch.from_numpy(array) for name, array in made.items()}
-            objective, token, chosen, balance = losses(model, batch)
+            objective, token, chosen, balance, apart = losses(model, batch, separation_weight(step * TOKENS_PER_STEP))
             objective.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer in optimizers:
@@ -155,10 +187,10 @@ def main():
             step += 1
             if step % LOG_EVERY == 0:
                 line = {"step": step, "tokens": step * TOKENS_PER_STEP, "time": round(time.time()), "rate": round(rate, 4),
-                        "balance": round(balance, 4), **meter.line()}
+                        "balance": round(balance, 4), "separation": round(apart, 4), **meter.line()}
                 log.write(json.dumps(line) + "\n")
                 log.flush()
-                print({key: line[key] for key in ("step", "tokens", "balance", "tokens_per_second", "answer_loss")}, flush=True)
+                print({key: line[key] for key in ("step", "tokens", "balance", "separation", "tokens_per_second", "answer_loss")}, flush=True)
                 meter.clear()
             if decay_steps and step - first_step >= decay_steps:
                 break
