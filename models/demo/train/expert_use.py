@@ -94,6 +94,13 @@ def damage(model, rows: list, experts: np.ndarray, base: np.ndarray) -> np.ndarr
     return change
 
 
+def first_texts(domains: np.ndarray, base: np.ndarray, damages: np.ndarray, count: int = 6) -> dict:
+    """Loss and damages of the first texts of every domain, for another engine to be compared with."""
+    picked = np.concatenate([np.flatnonzero(domains == d)[:count] for d in range(len(DOMAINS))])
+    return {"of_each_suite": count, "loss": base[picked].round(6).tolist(),
+            "damage": {name: row[picked].round(6).tolist() for name, row in zip(DOMAINS, damages)}}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--checkpoint", type=Path)
@@ -123,6 +130,7 @@ def main():
     result = {"tokens_trained": state["tokens"], "texts_per_domain": np.bincount(domains).tolist(),
               "load": share.round(4).tolist(), "mutual_information": information.round(4).tolist(),
               "null_maximum": null.max(0).round(4).tolist(), "base_loss": [base[domains == d].mean().round(4) for d in range(4)],
+              "first_texts": first_texts(domains, base, damages),
               "favourites": {name: chosen.tolist() for name, chosen in zip(DOMAINS, experts)},
               "removal": removal(rng, damages, domains)}
     text = json.dumps(result, indent=1)

@@ -31,6 +31,7 @@ WARMUP_STEPS = 60
 MUON_LR, ADAM_LR = 0.02, 0.003
 LOWER_AFTER, LOWER_RATE = 3_543_040, 0.35
 BALANCE, Z_LOSS = 0.01, 0.001
+HIGHER_BALANCE_AFTER, HIGHER_BALANCE = 9_691_136, 0.05
 SEPARATE_AFTER, SEPARATE_RAMP = 9_146_368, 100_000
 SEPARATION, ENOUGH = 1.0, 0.3
 SAVE_SECONDS = 180
@@ -71,12 +72,13 @@ def entropy(probabilities: torch.Tensor) -> torch.Tensor:
     return torch.special.entr(probabilities).sum(-1)
 
 
-def separation_weight(tokens_seen: int) -> float:
-    """Zero up to SEPARATE_AFTER, then a ramp."""
-    return SEPARATION * min(1.0, max(0.0, (tokens_seen - SEPARATE_AFTER) / SEPARATE_RAMP))
+def router_weights(tokens_seen: int) -> tuple[float, float]:
+    """The weights of balance and of separation; the latter is zero up to SEPARATE_AFTER and then ramps."""
+    balance = HIGHER_BALANCE if tokens_seen >= HIGHER_BALANCE_AFTER else BALANCE
+    return balance, SEPARATION * min(1.0, max(0.0, (tokens_seen - SEPARATE_AFTER) / SEPARATE_RAMP))
 
 
-def losses(model: Qwen2Moe, batch: dict[str, torch.Tensor], separate: float):
+def losses(model: Qwen2Moe, batch: dict[str, torch.Tensor], tokens_seen: int):
     """Objective of a step, loss of every token, chosen experts of every layer, mean balance and mean separation."""
     with torch.autocast("cpu", torch.bfloat16):
         hidden, logits, chosen = model(batch["ids"][:, :-1])
@@ -85,10 +87,9 @@ def losses(model: Qwen2Moe, batch: dict[str, torch.Tensor], separate: float):
     weights = batch["weights"].flatten()
     language = (token * weights).sum() / weights.sum()
     balance, z = (torch.stack(part).mean() for part in zip(*map(router_losses, logits, chosen)))
-    objective = language + BALANCE * balance + Z_LOSS * z
     apart = torch.stack([separation(layer, batch["domains"].flatten()) for layer in logits]).mean()
-    if separate:
-        objective = objective - separate * apart
+    even, separate = router_weights(tokens_seen)
+    objective = language + even * balance + Z_LOSS * z - separate * apart
     return objective, token.detach(), chosen, balance.item(), apart.item()
 
 
@@ -177,7 +178,7 @@ def main():
             length = row_length(step)
             made = rows.batch(step, step * TOKENS_PER_STEP, TOKENS_PER_STEP // length, length)
             batch = {name: torch.from_numpy(array) for name, array in made.items()}
-            objective, token, chosen, balance, apart = losses(model, batch, separation_weight(step * TOKENS_PER_STEP))
+            objective, token, chosen, balance, apart = losses(model, batch, step * TOKENS_PER_STEP)
             objective.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer in optimizers:
