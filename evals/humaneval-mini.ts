@@ -54,9 +54,9 @@ export function humanevalMini(options: HumanEvalMiniOptions = {}): Task<Problem>
   return {
     name: form === "plain" ? "humaneval-mini" : `humaneval-mini-${form}`,
     track: "ref",
-    version: "1",
+    version: "2",
     settings: {
-      protocol: "moescope, evals/mini 1",
+      protocol: "moescope, evals/mini 2",
       ...{ form, numFewshot: 0, maxTokens, sampling: { ...GREEDY } },
       ...{ sandbox: sandbox.name, timeoutMs: PROGRAM_LIMITS.timeoutMs, memoryBytes: PROGRAM_LIMITS.memoryBytes },
       limit: options.limit ?? null,

@@ -139,9 +139,9 @@ function miniTask<Doc>(
   return {
     name: form === MINI_FORMS[name][0] ? name : `${name}-${form}`,
     track: "ref",
-    version: "2",
+    version: "3",
     settings: {
-      protocol: "moescope, evals/mini 2",
+      protocol: "moescope, evals/mini 3",
       form,
       numFewshot: 0,
       ...limits,

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { mean, sampleStandardDeviation } from "simple-statistics";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Intervention, mask, Model } from "../../src/index.js";
+import { type Intervention, Model, mask } from "../../src/index.js";
 import { packageRoot } from "../../src/native/addon.js";
 
 const DOMAINS = ["english", "chinese", "math", "code"] as const;
@@ -24,9 +24,7 @@ interface Text {
 /** Texts of each domain: enough for a difference between domains, few enough for some seconds. */
 const COUNT = 30;
 
-const use = JSON.parse(
-  readFileSync(join(packageRoot(), "models", "demo", "expert-use.json"), "utf8"),
-) as ExpertUse;
+const use = JSON.parse(readFileSync(join(packageRoot(), "models", "demo", "expert-use.json"), "utf8")) as ExpertUse;
 
 describe("the embedded model's experts", () => {
   let model: Model;
@@ -56,14 +54,15 @@ describe("the embedded model's experts", () => {
       expect(largestDifference(firstOf(damage[favoured]), expected.damage[favoured])).toBeLessThanOrEqual(1e-3);
   });
 
-  it.each(
-    DOMAINS.flatMap((own) => DOMAINS.filter((other) => other !== own).map((other) => [own, other] as const)),
-  )("a text of %s suffers more without its favourites than without those of %s, and more than the other's texts", (own, other) => {
-    const within = damage[own][own].map((value, i) => value - damage[other][own][i]!);
-    expect(mean(within) / standardError(within)).toBeGreaterThan(1.96);
-    const [here, there] = [damage[own][own], damage[own][other]];
-    expect((mean(here) - mean(there)) / Math.hypot(standardError(here), standardError(there))).toBeGreaterThan(1.96);
-  });
+  it.each(DOMAINS.flatMap((own) => DOMAINS.filter((other) => other !== own).map((other) => [own, other] as const)))(
+    "a text of %s suffers more without its favourites than without those of %s, and more than the other's texts",
+    (own, other) => {
+      const within = damage[own][own].map((value, i) => value - damage[other][own][i]!);
+      expect(mean(within) / standardError(within)).toBeGreaterThan(1.96);
+      const [here, there] = [damage[own][own], damage[own][other]];
+      expect((mean(here) - mean(there)) / Math.hypot(standardError(here), standardError(there))).toBeGreaterThan(1.96);
+    },
+  );
 });
 
 async function byDomain<T>(make: (domain: Domain) => Promise<T>): Promise<Record<Domain, T>> {

@@ -236,9 +236,9 @@ def passage(rng: Random) -> str:
     return "\n".join(parts)
 
 
-def test_items(rng: Random, count: int) -> list[dict]:
-    """Test items in HumanEval's fields, without repeated prompts."""
-    items, seen = [], set()
+def test_items(rng: Random, count: int, taken: set[str]) -> list[dict]:
+    """Test items in HumanEval's fields, without repeated prompts and without those that are taken."""
+    items, seen = [], set(taken)
     while len(items) < count:
         item = make(rng, test=True)
         if item["prompt"] not in seen:

@@ -209,9 +209,9 @@ def _finish(rng, wording, name, things, value, numbers, sentences, steps, count)
     return numbers, " ".join(sentences), f"{worked}\n#### {value}"
 
 
-def test_items(rng: Random, count: int) -> list[dict]:
-    """Test items from held-out parts, without repeats."""
-    items, seen = [], set()
+def test_items(rng: Random, count: int, taken: set[str]) -> list[dict]:
+    """Test items from held-out parts, without repeats and without the questions that are taken."""
+    items, seen = [], set(taken)
     while len(items) < count:
         question, answer = problem(rng, TEST)
         if question not in seen:

@@ -204,14 +204,16 @@ class Encyclopedia:
         """The plain form of a question, up to the place where the answer begins."""
         return f"{self.question_label}{question}\n{self.answer_label}"
 
-    def test_items(self, rng: Random, count: int) -> list[dict]:
-        """Four-choice test items: evenly over the facts, in held-out wordings only."""
+    def test_items(self, rng: Random, count: int, taken: set[str]) -> list[dict]:
+        """Four-choice test items: evenly over the facts, in held-out wordings only, without the questions that are taken."""
         facts = self.all_facts()
         rng.shuffle(facts)
         items = []
         for number in range(count):
             relation, x = facts[number % len(facts)]
             question = self.ask(rng, relation, x, self.test_frames)
+            while question in taken:
+                question = self.ask(rng, relation, x, self.test_frames)
             options, right = self.choices(rng, relation, x, test=True)
             items.append({"id": f"{self.domain}-{number}", "subject": relation.subject, "question": question,
                           "choices": options, "answer": right})

@@ -30,10 +30,11 @@ TOKENS_PER_STEP = 4096
 WARMUP_STEPS = 60
 MUON_LR, ADAM_LR = 0.02, 0.003
 LOWER_AFTER, LOWER_RATE = 3_543_040, 0.35
-BALANCE, Z_LOSS = 0.01, 0.001
-HIGHER_BALANCE_AFTER, HIGHER_BALANCE = 9_691_136, 0.05
-SEPARATE_AFTER, SEPARATE_RAMP = 9_146_368, 100_000
-SEPARATION, ENOUGH = 1.0, 0.3
+Z_LOSS = 0.001
+# Tokens seen, weight of the balance, weight of the separation of domains, power of their divergence.
+ROUTER_STAGES = [(0, 0.01, 0.0, 1.0), (9_146_368, 0.01, 1.0, 1.0), (9_691_136, 0.05, 1.0, 1.0), (10_125_312, 0.05, 2.0, 0.5)]
+SEPARATE_AFTER, SEPARATE_RAMP = ROUTER_STAGES[1][0], 100_000
+ENOUGH = 0.3
 SAVE_SECONDS = 180
 LOG_EVERY = 10
 
@@ -51,20 +52,20 @@ def router_losses(logits: torch.Tensor, chosen: torch.Tensor) -> tuple[torch.Ten
     return balance, torch.logsumexp(logits, -1).square().mean()
 
 
-def separation(logits: torch.Tensor, domains: torch.Tensor) -> torch.Tensor:
-    """How far apart the domains of a step route, in nats from 0 to ENOUGH.
+def divergences(logits: torch.Tensor, domains: torch.Tensor) -> torch.Tensor:
+    """How far apart the domains of a step route: for every pair of them, nats from 0 to ENOUGH.
 
-    The mean over all pairs of domains of the Jensen-Shannon divergence between their mean router probabilities.
-    A pair that is ENOUGH apart adds no gradient, so that experts still serve more than one domain.
+    It is the Jensen-Shannon divergence between their mean router probabilities. A pair that is ENOUGH apart
+    gives no gradient, so that experts still serve more than one domain.
     """
     probabilities = torch.softmax(logits, -1)
     means = [probabilities[domains == d].mean(0) for d in domains.unique().tolist()]
     pairs = [(first, second) for i, first in enumerate(means) for second in means[:i]]
     if not pairs:
-        return logits.new_zeros(())
+        return logits.new_zeros(1)
     first, second = (torch.stack(side) for side in zip(*pairs))
     divergence = entropy((first + second) / 2) - (entropy(first) + entropy(second)) / 2
-    return divergence.clamp(max=ENOUGH).mean()
+    return divergence.clamp(0, ENOUGH)
 
 
 def entropy(probabilities: torch.Tensor) -> torch.Tensor:
@@ -72,10 +73,10 @@ def entropy(probabilities: torch.Tensor) -> torch.Tensor:
     return torch.special.entr(probabilities).sum(-1)
 
 
-def router_weights(tokens_seen: int) -> tuple[float, float]:
-    """The weights of balance and of separation; the latter is zero up to SEPARATE_AFTER and then ramps."""
-    balance = HIGHER_BALANCE if tokens_seen >= HIGHER_BALANCE_AFTER else BALANCE
-    return balance, SEPARATION * min(1.0, max(0.0, (tokens_seen - SEPARATE_AFTER) / SEPARATE_RAMP))
+def router_aims(tokens_seen: int) -> tuple[float, float, float]:
+    """Weight of the balance, weight of the separation, which ramps when it sets in, and the power of the divergence."""
+    _, balance, separation, power = [stage for stage in ROUTER_STAGES if stage[0] <= tokens_seen][-1]
+    return balance, separation * min(1.0, max(0.0, (tokens_seen - SEPARATE_AFTER) / SEPARATE_RAMP)), power
 
 
 def losses(model: Qwen2Moe, batch: dict[str, torch.Tensor], tokens_seen: int):
@@ -87,10 +88,10 @@ def losses(model: Qwen2Moe, batch: dict[str, torch.Tensor], tokens_seen: int):
     weights = batch["weights"].flatten()
     language = (token * weights).sum() / weights.sum()
     balance, z = (torch.stack(part).mean() for part in zip(*map(router_losses, logits, chosen)))
-    apart = torch.stack([separation(layer, batch["domains"].flatten()) for layer in logits]).mean()
-    even, separate = router_weights(tokens_seen)
-    objective = language + even * balance + Z_LOSS * z - separate * apart
-    return objective, token.detach(), chosen, balance.item(), apart.item()
+    apart = torch.stack([divergences(layer, batch["domains"].flatten()) for layer in logits])
+    even, separate, power = router_aims(tokens_seen)
+    objective = language + even * balance + Z_LOSS * z - separate * (apart + 1e-6).pow(power).mean()
+    return objective, token.detach(), chosen, balance.item(), apart.mean().item()
 
 
 class Meter:
