@@ -31,10 +31,10 @@ WARMUP_STEPS = 60
 MUON_LR, ADAM_LR = 0.02, 0.003
 LOWER_AFTER, LOWER_RATE = 3_543_040, 0.35
 Z_LOSS = 0.001
-# Tokens seen, weight of the balance, weight of the separation of domains, power of their divergence.
-ROUTER_STAGES = [(0, 0.01, 0.0, 1.0), (9_146_368, 0.01, 1.0, 1.0), (9_691_136, 0.05, 1.0, 1.0), (10_125_312, 0.05, 2.0, 0.5)]
+# Tokens seen, weight of the balance, weight of the separation of domains, power of their divergence, its cap in nats.
+ROUTER_STAGES = [(0, 0.01, 0.0, 1.0, 0.3), (9_146_368, 0.01, 1.0, 1.0, 0.3), (9_691_136, 0.05, 1.0, 1.0, 0.3),
+                 (10_125_312, 0.05, 2.0, 0.5, 0.3), (10_264_576, 0.05, 2.0, 0.5, 0.5)]
 SEPARATE_AFTER, SEPARATE_RAMP = ROUTER_STAGES[1][0], 100_000
-ENOUGH = 0.3
 SAVE_SECONDS = 180
 LOG_EVERY = 10
 
@@ -53,10 +53,9 @@ def router_losses(logits: torch.Tensor, chosen: torch.Tensor) -> tuple[torch.Ten
 
 
 def divergences(logits: torch.Tensor, domains: torch.Tensor) -> torch.Tensor:
-    """How far apart the domains of a step route: for every pair of them, nats from 0 to ENOUGH.
+    """How far apart the domains of a step route: for every pair of them, nats from 0 to log 2.
 
-    It is the Jensen-Shannon divergence between their mean router probabilities. A pair that is ENOUGH apart
-    gives no gradient, so that experts still serve more than one domain.
+    It is the Jensen-Shannon divergence between their mean router probabilities.
     """
     probabilities = torch.softmax(logits, -1)
     means = [probabilities[domains == d].mean(0) for d in domains.unique().tolist()]
@@ -64,8 +63,7 @@ def divergences(logits: torch.Tensor, domains: torch.Tensor) -> torch.Tensor:
     if not pairs:
         return logits.new_zeros(1)
     first, second = (torch.stack(side) for side in zip(*pairs))
-    divergence = entropy((first + second) / 2) - (entropy(first) + entropy(second)) / 2
-    return divergence.clamp(0, ENOUGH)
+    return entropy((first + second) / 2) - (entropy(first) + entropy(second)) / 2
 
 
 def entropy(probabilities: torch.Tensor) -> torch.Tensor:
@@ -73,10 +71,14 @@ def entropy(probabilities: torch.Tensor) -> torch.Tensor:
     return torch.special.entr(probabilities).sum(-1)
 
 
-def router_aims(tokens_seen: int) -> tuple[float, float, float]:
-    """Weight of the balance, weight of the separation, which ramps when it sets in, and the power of the divergence."""
-    _, balance, separation, power = [stage for stage in ROUTER_STAGES if stage[0] <= tokens_seen][-1]
-    return balance, separation * min(1.0, max(0.0, (tokens_seen - SEPARATE_AFTER) / SEPARATE_RAMP)), power
+def router_objective(tokens_seen: int, balance: torch.Tensor, apart: torch.Tensor) -> torch.Tensor:
+    """Even load, and domains that route apart, which sets in with a ramp.
+
+    Pairs of domains that are apart by the cap give no gradient, so that experts still serve more than one domain.
+    """
+    _, even, separate, power, cap = [stage for stage in ROUTER_STAGES if stage[0] <= tokens_seen][-1]
+    separate *= min(1.0, max(0.0, (tokens_seen - SEPARATE_AFTER) / SEPARATE_RAMP))
+    return even * balance - separate * (apart.clamp(0, cap) + 1e-6).pow(power).mean()
 
 
 def losses(model: Qwen2Moe, batch: dict[str, torch.Tensor], tokens_seen: int):
@@ -89,8 +91,7 @@ def losses(model: Qwen2Moe, batch: dict[str, torch.Tensor], tokens_seen: int):
     language = (token * weights).sum() / weights.sum()
     balance, z = (torch.stack(part).mean() for part in zip(*map(router_losses, logits, chosen)))
     apart = torch.stack([divergences(layer, batch["domains"].flatten()) for layer in logits])
-    even, separate, power = router_aims(tokens_seen)
-    objective = language + even * balance + Z_LOSS * z - separate * (apart + 1e-6).pow(power).mean()
+    objective = language + Z_LOSS * z + router_objective(tokens_seen, balance, apart)
     return objective, token.detach(), chosen, balance.item(), apart.mean().item()
 
 
