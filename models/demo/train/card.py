@@ -1,4 +1,4 @@
-"""Writes models/demo/README.md and loss.svg from run.json, scores.json, scores-transformers.json and expert-use.json.
+"""Writes models/demo/README.md and loss.svg from run.json, expert-use.json and the three scores*.json.
 
     python card.py
 """
@@ -11,6 +11,7 @@ from train import HERE
 
 FOLDER = HERE.parent
 COLOURS = {"english": "#1f77b4", "chinese": "#d62728", "math": "#2ca02c", "code": "#9467bd"}
+TASKS = "mmlu-mini,mmlu-mini:letter,mmlu-mini:cloze,ceval-mini,ceval-mini:letter,ceval-mini:cloze,gsm8k-mini,gsm8k-mini:plain,humaneval-mini,humaneval-mini:chat"
 MAIN = {"mmlu-mini": "chat", "ceval-mini": "chat", "gsm8k-mini": "chat", "humaneval-mini": "plain"}
 
 
@@ -55,17 +56,24 @@ def loss_table(log: list[dict], rows: int = 8) -> str:
     return "\n".join(lines)
 
 
-def score_table(ours: dict, check: dict) -> str:
-    """Scores with intervals; the main form of each suite in bold."""
-    lines = ["| suite | form | score | 95 % interval | n | chance | transformers |", "|---|---|---|---|---|---|---|"]
-    for name, score in ours.items():
-        suite, form = name.split("/")
+def score_table(ours: list[dict], module: dict, peer: dict) -> str:
+    """moescope's scores with their intervals, and the scores of the PyTorch module and of transformers; main forms in bold."""
+    lines = ["| suite | form | score | 95 % interval | n | chance | PyTorch | transformers |", "|---|---|---|---|---|---|---|---|"]
+    names = sorted(MAIN, key=len, reverse=True)
+    for task in ours:
+        suite = next(name for name in names if task["name"].startswith(name))
+        form = task["name"][len(suite) + 1:] or MAIN[suite]
+        value, (low, high), count = (task["estimate"][key] for key in ("value", "interval", "n"))
         bold = "**" if MAIN[suite] == form else ""
         chance = "25 %" if suite in ("mmlu-mini", "ceval-mini") else "0 %"
-        other = f"{check[name]['hits'] / check[name]['n']:.1%}" if name in check else "-"
-        lines.append(f"| {suite} | {bold}{form}{bold} | {bold}{score['hits'] / score['n']:.1%}{bold} | "
-                     f"{score['low']:.1%} to {score['high']:.1%} | {score['n']} | {chance} | {other} |")
+        others = " | ".join(share(scores.get(f"{suite}/{form}")) for scores in (module, peer))
+        lines.append(f"| {suite} | {bold}{form}{bold} | {bold}{value:.1%}{bold} | "
+                     f"{low:.1%} to {high:.1%} | {count} | {chance} | {others} |")
     return "\n".join(lines)
+
+
+def share(score: dict | None) -> str:
+    return "-" if score is None else f"{score['hits'] / score['n']:.1%}"
 
 
 def load_table(use: dict) -> str:
@@ -113,13 +121,13 @@ def claims_sentence(use: dict) -> str:
 
 def main():
     run, use = read("run.json"), read("expert-use.json")
-    ours, check = read("scores.json"), read("scores-transformers.json")
+    scores = (read(f"scores{name}.json") for name in ("-moescope", "", "-transformers"))
     (FOLDER / "loss.svg").write_text(loss_plot(run["log"]))
     smallest = min(sum(shares) / len(shares) for layer in use["load"] for shares in zip(*layer))
     card = Template((HERE / "card.md").read_text()).substitute(
         tokens=f"{run['tokens']:,}", steps=f"{run['steps']:,}", seed=run["seed"], torch=run["versions"]["torch"],
         decay_from=run["decay_from"], decay_tokens=run["decay_tokens"],
-        loss_table=loss_table(run["log"]), score_table=score_table(ours, check), load_table=load_table(use),
+        eval_tasks=TASKS, loss_table=loss_table(run["log"]), score_table=score_table(*scores), load_table=load_table(use),
         information=" | ".join(f"{v:.3f}" for v in use["mutual_information"]), null=" | ".join(f"{v:.3f}" for v in use["null_maximum"]),
         damage_table=damage_table(use), claims_table=claims_table(use), claims=claims_sentence(use), smallest=f"{100 * smallest:.1f} %", texts=use["texts_per_domain"][0])
     (FOLDER / "README.md").write_text(card)
