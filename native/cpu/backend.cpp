@@ -65,18 +65,21 @@ InputForms CpuBackend::forms_of(std::initializer_list<const Matrix*> matrices) c
 
 void CpuBackend::multiply(std::initializer_list<Product> products) {
   int64_t total = 0;
-  for (const Product& product : products) total += num_tiles(*product.w);
-  pool_.parallel_for(total, [&](int64_t tile, int thread) {
+  for (const Product& product : products) total += num_items(*product.w, product.x.num_rows);
+  pool_.parallel_for(total, [&](int64_t item, int thread) {
     const Product* product = products.begin();
-    for (; tile >= num_tiles(*product->w); ++product) tile -= num_tiles(*product->w);
+    for (int64_t items; item >= (items = num_items(*product->w, product->x.num_rows)); ++product) item -= items;
     const Matrix& w = *product->w;
-    matmul_tile(matmul_kernels_, product->x, w, tile, scratch_[thread], product->y);
-    const int64_t first = tile * kTileRows, end = std::min<int64_t>(w.rows, first + kTileRows);
+    const RowRange range = item_rows(w, product->x.num_rows, item);
+    matmul_rows(matmul_kernels_, product->x, w, range, scratch_[thread], product->y);
     for (int64_t row = 0; row < product->x.num_rows; ++row) {
-      float* y = product->y + row * w.rows;
-      for (int64_t i = first; product->bias != nullptr && i < end; ++i) y[i] += (*product->bias)[i];
-      float* residual = product->residual + row * w.rows;
-      for (int64_t i = first; product->residual != nullptr && i < end; ++i) residual[i] += y[i];
+      const int64_t start = row * w.rows;
+      float* y = product->y + start;
+      if (product->bias != nullptr) {
+        for (int64_t i = range.first; i < range.end; ++i) y[i] += (*product->bias)[i];
+      }
+      if (product->residual == nullptr) continue;
+      for (int64_t i = range.first; i < range.end; ++i) product->residual[start + i] += y[i];
     }
   });
 }

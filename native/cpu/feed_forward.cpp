@@ -7,47 +7,48 @@ namespace moescope {
 
 namespace {
 
-// The group that an item of a loop over all groups' tiles belongs to; `tile` becomes the one within the group.
+// The group that an item of a loop over all groups belongs to; `item` becomes the one within the group.
 template <typename Group>
-const Group& group_of(const std::vector<Group>& groups, Matrix FeedForward::*part, int64_t& tile) {
+const Group& group_of(const std::vector<Group>& groups, Matrix FeedForward::*part, int64_t& item) {
   const Group* group = groups.data();
-  for (; tile >= num_tiles(group->ffn->*part); ++group) tile -= num_tiles(group->ffn->*part);
+  for (int64_t items; item >= (items = num_items(group->ffn->*part, group->x.num_rows)); ++group) item -= items;
   return *group;
 }
 
 template <typename Group>
-int64_t total_tiles(const std::vector<Group>& groups, Matrix FeedForward::*part) {
+int64_t total_items(const std::vector<Group>& groups, Matrix FeedForward::*part) {
   int64_t total = 0;
-  for (const Group& group : groups) total += num_tiles(group.ffn->*part);
+  for (const Group& group : groups) total += num_items(group.ffn->*part, group.x.num_rows);
   return total;
 }
 
 }  // namespace
 
 void CpuBackend::gated_in(const std::vector<GatedRows>& groups) {
-  pool_.parallel_for(total_tiles(groups, &FeedForward::gate), [&](int64_t tile, int thread) {
-    const GatedRows& group = group_of(groups, &FeedForward::gate, tile);
+  pool_.parallel_for(total_items(groups, &FeedForward::gate), [&](int64_t item, int thread) {
+    const GatedRows& group = group_of(groups, &FeedForward::gate, item);
     const FeedForward& ffn = *group.ffn;
-    matmul_tile(matmul_kernels_, group.x, ffn.gate, tile, scratch_[thread], group.gate);
-    matmul_tile(matmul_kernels_, group.x, ffn.up, tile, scratch_[thread], group.up);
-    const int64_t first = tile * kTileRows, columns = std::min<int64_t>(kTileRows, ffn.gate.rows - first);
+    const RowRange range = item_rows(ffn.gate, group.x.num_rows, item);
+    matmul_rows(matmul_kernels_, group.x, ffn.gate, range, scratch_[thread], group.gate);
+    matmul_rows(matmul_kernels_, group.x, ffn.up, range, scratch_[thread], group.up);
     for (int64_t row = 0; row < group.x.num_rows; ++row) {
-      float* inner = group.gate + row * ffn.gate.rows + first;
-      kernels_.silu_mul(inner, group.up + row * ffn.gate.rows + first, columns, inner);
+      const int64_t at = row * ffn.gate.rows + range.first;
+      kernels_.silu_mul(group.gate + at, group.up + at, range.end - range.first, group.gate + at);
     }
   });
 }
 
 void CpuBackend::gated_out(const std::vector<GatedRows>& groups) {
-  pool_.parallel_for(total_tiles(groups, &FeedForward::down), [&](int64_t tile, int thread) {
-    const GatedRows& group = group_of(groups, &FeedForward::down, tile);
+  pool_.parallel_for(total_items(groups, &FeedForward::down), [&](int64_t item, int thread) {
+    const GatedRows& group = group_of(groups, &FeedForward::down, item);
     const Matrix& down = group.ffn->down;
     const MatmulInput inner = group.inner->group(group.first, group.x.num_rows);
-    matmul_tile(matmul_kernels_, inner, down, tile, scratch_[thread], group.out);
+    const RowRange range = item_rows(down, group.x.num_rows, item);
+    matmul_rows(matmul_kernels_, inner, down, range, scratch_[thread], group.out);
     if (group.residual == nullptr) return;
-    const int64_t first = tile * kTileRows, end = std::min<int64_t>(down.rows, first + kTileRows);
     for (int64_t row = 0; row < group.x.num_rows; ++row) {
-      for (int64_t i = row * down.rows + first; i < row * down.rows + end; ++i) group.residual[i] += group.out[i];
+      const int64_t start = row * down.rows;
+      for (int64_t i = start + range.first; i < start + range.end; ++i) group.residual[i] += group.out[i];
     }
   });
 }

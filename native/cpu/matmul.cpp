@@ -19,6 +19,26 @@ MatmulKernels::Form MatmulKernels::form(const Matrix& w) const {
 
 namespace {
 
+int64_t rows_per_item(const Matrix& w, int64_t num_x) {
+  constexpr int64_t kProducts = 1 << 20;  // of one item, some microseconds
+  const int64_t in_a_tile = kTileRows * w.cols * std::max<int64_t>(num_x, 16);
+  return kTileRows * std::clamp<int64_t>(kProducts / in_a_tile, 1, 8);
+}
+
+}  // namespace
+
+int64_t num_items(const Matrix& w, int64_t num_x) {
+  const int64_t rows = rows_per_item(w, num_x);
+  return (w.rows + rows - 1) / rows;
+}
+
+RowRange item_rows(const Matrix& w, int64_t num_x, int64_t item) {
+  const int64_t rows = rows_per_item(w, num_x);
+  return {item * rows, std::min(w.rows, (item + 1) * rows)};
+}
+
+namespace {
+
 // Rows [first, first + count) of a matrix as fp32, `w.cols` apart: the file itself where it holds aligned fp32, else dequantised
 // into `scratch`.
 const float* fp32_rows(const Matrix& w, int64_t first, int64_t count, std::vector<float>& scratch) {
@@ -36,30 +56,28 @@ const float* fp32_rows(const Matrix& w, int64_t first, int64_t count, std::vecto
 
 }  // namespace
 
-void matmul_tile(const MatmulKernels& kernels, const MatmulInput& input, const Matrix& w, int64_t tile,
+void matmul_rows(const MatmulKernels& kernels, const MatmulInput& input, const Matrix& w, RowRange rows,
                  Scratch& scratch, float* y) {
-  const int64_t first = tile * kTileRows;
-  const int count = static_cast<int>(std::min<int64_t>(kTileRows, w.rows - first));
-  const auto* stored = reinterpret_cast<const uint8_t*>(w.row(first));
-  switch (kernels.form(w)) {
-    case MatmulKernels::Form::Floats: {
-      const float* rows = fp32_rows(w, first, count, scratch.floats);
-      kernels.floats.dot(input.floats, w.cols, input.num_rows, rows, w.cols, count, w.cols, y + first, w.rows);
-      return;
-    }
-    case MatmulKernels::Form::Integers: {
+  const MatmulKernels::Form form = kernels.form(w);
+  if (form == MatmulKernels::Form::Bf16) {
+    const Bf16Kernels& bf16 = *kernels.fast->bf16;
+    const Bf16Weights weights = {w.dtype, reinterpret_cast<const uint8_t*>(w.row(rows.first)), w.row_bytes,
+                                 static_cast<int>(rows.end - rows.first), w.cols};
+    bf16.multiply(weights, input.bf16, scratch.bf16.at_least(bf16.scratch_bytes), y + rows.first, w.rows);
+    return;
+  }
+  for (int64_t first = rows.first; first < rows.end; first += kTileRows) {
+    const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.end - first));
+    if (form == MatmulKernels::Form::Integers) {
       scratch.integers.prepare(w.dtype, w.cols);
       const IntTileView view(scratch.integers);
-      kernels.fast->integers->unpack(w.dtype, stored, w.row_bytes, count, w.cols, view);
+      kernels.fast->integers->unpack(w.dtype, reinterpret_cast<const uint8_t*>(w.row(first)), w.row_bytes, count,
+                                     w.cols, view);
       kernels.fast->integers->dot(input.integers, input.num_rows, view, count, y + first, w.rows);
-      return;
+      continue;
     }
-    case MatmulKernels::Form::Bf16: {
-      const Bf16Kernels& bf16 = *kernels.fast->bf16;
-      const Bf16Weights weights = {w.dtype, stored, w.row_bytes, count, w.cols};
-      bf16.multiply(weights, input.bf16, scratch.bf16.at_least(bf16.scratch_bytes), y + first, w.rows);
-      return;
-    }
+    const float* values = fp32_rows(w, first, count, scratch.floats);
+    kernels.floats.dot(input.floats, w.cols, input.num_rows, values, w.cols, count, w.cols, y + first, w.rows);
   }
 }
 

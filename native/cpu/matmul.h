@@ -16,7 +16,16 @@ namespace moescope {
 constexpr int kTileRows = kTileColumns;  // weight rows that are unpacked at once
 static_assert(kTileRows == kBf16TileRows);
 
-inline int64_t num_tiles(const Matrix& w) { return (w.rows + kTileRows - 1) / kTileRows; }
+// Weight rows [first, end), whole tiles but for the last.
+struct RowRange {
+  int64_t first;
+  int64_t end;
+};
+
+// What one thread does at a time of a product with `num_x` rows of activations: so many weights that claiming and the beginning of a
+// stream from memory do not count, so few that nobody waits long for a thread that lost its core.
+int64_t num_items(const Matrix& w, int64_t num_x);
+RowRange item_rows(const Matrix& w, int64_t num_x, int64_t item);
 
 // Memory that begins at a cache line and grows; what it held is lost then.
 class AlignedRoom {
@@ -97,8 +106,8 @@ class LeftSide {
   uint16_t* low_ = nullptr;
 };
 
-// One tile of y = x W^T: columns [tile * 16, tile * 16 + 16) of y.
-void matmul_tile(const MatmulKernels& kernels, const MatmulInput& input, const Matrix& w, int64_t tile,
+// Some columns of y = x W^T.
+void matmul_rows(const MatmulKernels& kernels, const MatmulInput& input, const Matrix& w, RowRange rows,
                  Scratch& scratch,
                  float* y);  // (num_rows, w.rows)
 

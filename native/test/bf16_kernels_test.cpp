@@ -206,6 +206,30 @@ CASE("a row of activations gives the same bits alone and among any number of oth
   }
 }
 
+CASE("many weight rows give the bits of each tile alone") {
+  Random random(76);
+  for (const Bf16Kernels* kernels : bf16_variants()) {
+    for (int64_t length : {256, 4352}) {  // one segment of a row, and two
+      const Weights16 w = {DType::Q5_K, 57, length, random_blocks(DType::Q5_K, 57, length, random, 10)};
+      const std::vector<float> x = random_floats(21 * length, random);
+      for (int num_x : {1, 16, 21}) {
+        std::vector<const float*> used;
+        for (int row = 0; row < num_x; ++row) used.push_back(&x[row * length]);
+        const std::vector<float> all = product(*kernels, w, used);
+        for (int first = 0; first < w.num_rows; first += kBf16TileRows) {
+          const int count = std::min(kBf16TileRows, w.num_rows - first);
+          const auto at = w.rows.begin() + first * w.row_bytes();
+          const Weights16 tile = {w.dtype, count, length, {at, at + count * w.row_bytes()}};
+          const std::vector<float> alone = product(*kernels, tile, used);
+          for (int row = 0; row < num_x; ++row) {
+            CHECK(std::memcmp(&alone[row * count], &all[row * w.num_rows + first], count * sizeof(float)) == 0);
+          }
+        }
+      }
+    }
+  }
+}
+
 CASE("a value that is not finite reaches the products of its row and of no other") {
   for (const Bf16Kernels* kernels : bf16_variants()) {
     for (float broken : {std::nanf(""), kInfinity}) {

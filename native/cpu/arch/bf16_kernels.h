@@ -23,7 +23,7 @@ constexpr int64_t bf16_padded(int64_t length) { return (length + kBf16Step - 1) 
 // Whether products with weights of this type need the low part of the activations.
 constexpr bool needs_low_part(DType dtype) { return dtype == DType::F16; }
 
-// Up to 16 rows of a matrix as stored.
+// Rows of a matrix as stored.
 struct Bf16Weights {
   DType dtype;
   const uint8_t* rows;

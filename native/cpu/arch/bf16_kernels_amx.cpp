@@ -3,58 +3,19 @@
 // in ascending order, both sums are added, then added to the total. Subnormals count as zero.
 //
 // Tiles: 0 to 3 totals of four blocks of activations, 4 weights, 5 and 6 activations, 7 low parts of weights.
+#include "cpu/arch/amx_tiles.h"
 #include "cpu/arch/bf16_unpack_avx512.h"
 #include "cpu/arch/transpose_avx512.h"
 
 namespace moescope {
 namespace {
 
-constexpr int kSegmentSteps = 16;  // steps that are unpacked at once
+constexpr int kSegmentSteps =
+    128;  // steps that are unpacked at once: long, so that rows are read as they lie in memory
 constexpr int64_t kSegment = kSegmentSteps * kBf16Step;
 constexpr int kMaxBlocks = 4;   // blocks of 16 rows of activations whose totals the tiles hold
 constexpr int kMaxRows = 1024;  // rows of activations that meet a segment while it is unpacked
 constexpr int kTotals = 256;    // numbers in a tile of totals
-
-// The instructions by hand: gcc 12's intrinsics do not tell the compiler which memory they read, so that it may drop or move the
-// stores before them.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-static_assert(sizeof(TileConfig) == 64);
-
-// Tiles for blocks of `num_x` rows of activations.
-inline void configure(int num_x) {
-  TileConfig config;
-  for (int tile = 0; tile < 8; ++tile) {
-    const bool is_weights = tile == 4 || tile == 7;
-    config.row_bytes[tile] = static_cast<uint16_t>(is_weights ? 64 : 4 * num_x);
-    config.rows[tile] = 16;
-  }
-  asm volatile("ldtilecfg %0" ::"m"(config) : "memory");
-}
-
-inline void release() { asm volatile("tilerelease" ::: "memory"); }
-
-template <int kTile>
-inline void tile_zero() {
-  asm volatile("tilezero %%tmm%c0" ::"n"(kTile) : "memory");
-}
-template <int kTile>
-inline void tile_load(const void* from, int64_t stride) {
-  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride), "n"(kTile) : "memory");
-}
-template <int kTile>
-inline void tile_store(void* to, int64_t stride) {
-  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(stride), "n"(kTile) : "memory");
-}
-template <int kTotal, int kWeights, int kActivations>
-inline void multiply_add() {
-  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"n"(kTotal), "n"(kWeights), "n"(kActivations) : "memory");
-}
 
 // Blocks of equal height that are multiplied together.
 struct Pass {
@@ -110,69 +71,105 @@ inline void load_totals(const float* totals, int rows) {
   if constexpr (kBlocks > 3) tile_load<3>(totals + 3 * kTotals, 4 * rows);
 }
 
-// Weights of one tile of rows, a segment at a time.
+// Weights as parts: a segment of a tile of 16 rows. All segments of a tile come before the next tile.
 class Unpacker {
  public:
   Unpacker(const Bf16Weights& w, std::byte* scratch)
-      : w_(w), unpack_(row_unpack(w.dtype)), buffers_(reinterpret_cast<uint16_t*>(scratch)) {
-    if (w.num_rows == kBf16TileRows) return;
-    for (int64_t step = 0; step < 4 * kSegmentSteps; ++step) {
-      for (int64_t row = w.num_rows; row < kBf16TileRows; ++row) {
-        store(buffers_ + step * kStepWords + row * kBf16Step, _mm512_setzero_si512());
-      }
-    }
-  }
+      : w_(w),
+        unpack_(row_unpack(w.dtype)),
+        num_segments_((w.length + kSegment - 1) / kSegment),
+        buffers_(reinterpret_cast<uint16_t*>(scratch)) {}
 
-  static constexpr int64_t kBytes = 4 * kSegment * kBf16TileRows * 2;  // two segments, high and low
+  static constexpr int64_t kBytes = 4 * kSegment * kBf16TileRows * 2;  // two parts, high and low
 
-  int64_t num_segments() const { return (w_.length + kSegment - 1) / kSegment; }
+  int64_t num_segments() const { return num_segments_; }
+  int64_t num_tiles() const { return (w_.num_rows + kBf16TileRows - 1) / kBf16TileRows; }
+  int64_t num_parts() const { return num_tiles() * num_segments_; }
   int num_steps(int64_t segment) const {
     const int64_t left = bf16_padded(w_.length) - segment * kSegment;
     return static_cast<int>(left < kSegment ? left / kBf16Step : kSegmentSteps);
   }
-  const uint16_t* high(int64_t segment) const { return buffers_ + segment % 2 * 2 * kSegmentSteps * kStepWords; }
-  const uint16_t* low(int64_t segment) const { return high(segment) + kSegmentSteps * kStepWords; }
+  // Of the last two parts that were unpacked.
+  const uint16_t* high(int64_t part) const { return buffers_ + part % 2 * 2 * kSegmentSteps * kStepWords; }
+  const uint16_t* low(int64_t part) const { return high(part) + kSegmentSteps * kStepWords; }
 
-  void unpack_row(int64_t segment, int row) {
-    if (row >= w_.num_rows) return;
-    const int64_t first = segment * kSegment, left = w_.length - first;
-    uint16_t* out = const_cast<uint16_t*>(high(segment)) + row * kBf16Step;
-    unpack_(w_.rows + row * w_.row_bytes, first, left < kSegment ? left : kSegment, out,
+  // Rows that a last tile lacks stay what they were: they meet no total that is written.
+  void unpack_row(int64_t part, int row) {
+    const int64_t at = part / num_segments_ * kBf16TileRows + row, first = part % num_segments_ * kSegment;
+    if (at >= w_.num_rows) return;
+    uint16_t* out = const_cast<uint16_t*>(high(part)) + row * kBf16Step;
+    const int64_t left = w_.length - first;
+    unpack_(w_.rows + at * w_.row_bytes, first, left < kSegment ? left : kSegment, out,
             out + kSegmentSteps * kStepWords);
   }
-  void unpack(int64_t segment) {
-    for (int row = 0; row < kBf16TileRows; ++row) unpack_row(segment, row);
+  void unpack(int64_t part) {
+    for (int row = 0; row < kBf16TileRows; ++row) unpack_row(part, row);
   }
 
  private:
   const Bf16Weights& w_;
   RowUnpack unpack_;
+  int64_t num_segments_;
   uint16_t* buffers_;
 };
 
-// All in one pass: the totals stay in the tiles, and the next segment is unpacked between the steps of this one.
+// A tile of totals, (16 weight rows, rows of activations), to rows of y.
+inline void write_block(const float* totals, int num_x, int num_columns, float* y, int64_t y_stride) {
+  const auto mask = static_cast<__mmask16>(num_columns < 16 ? (1u << num_columns) - 1 : 0xFFFFu);
+  if (num_x == 1) {
+    _mm512_mask_storeu_ps(y, mask, _mm512_load_ps(totals));
+    return;
+  }
+  const auto inside = static_cast<__mmask16>((1u << num_x) - 1);
+  __m512i rows[16];
+#pragma GCC unroll 16
+  for (int row = 0; row < 16; ++row) rows[row] = _mm512_maskz_loadu_epi32(inside, totals + row * num_x);
+  transpose_words(rows);
+#pragma GCC unroll 16
+  for (int row = 0; row < 16; ++row) {
+    if (row < num_x) _mm512_mask_storeu_ps(y + row * y_stride, mask, _mm512_castsi512_ps(rows[row]));
+  }
+}
+
+// Where products go: (rows of activations, columns).
+struct Output {
+  float* y;
+  int64_t stride;
+  int num_columns;
+};
+
+// All rows of activations in one pass: the totals stay in the tiles, and the next part is unpacked between the steps of this one.
 template <int kBlocks, bool kLow>
-void multiply_once(Unpacker& weights, const Pass& pass, float* totals) {
+void multiply_once(Unpacker& weights, const Pass& pass, float* totals, const Output& out) {
   configure(pass.rows);
-  zero_totals<kBlocks>();
+  const int64_t num_parts = weights.num_parts(), num_segments = weights.num_segments();
   weights.unpack(0);
-  const int64_t num_segments = weights.num_segments();
-  for (int64_t segment = 0; segment < num_segments; ++segment) {
+  for (int64_t part = 0; part < num_parts; ++part) {
+    const int64_t segment = part % num_segments;
+    if (segment == 0) zero_totals<kBlocks>();
     const int num_steps = weights.num_steps(segment);
-    for (int i = 0; i < kSegmentSteps; ++i) {
-      if (segment + 1 < num_segments) weights.unpack_row(segment + 1, i);
-      if (i >= num_steps) continue;
-      pass_step<kBlocks, kLow>(weights.high(segment) + i * kStepWords, weights.low(segment) + i * kStepWords, pass,
-                               segment * kSegmentSteps + i);
+    for (int row = 0, i = 0; row < kBf16TileRows; ++row) {
+      if (part + 1 < num_parts) weights.unpack_row(part + 1, row);
+      for (; i < (row + 1) * num_steps / kBf16TileRows; ++i) {
+        pass_step<kBlocks, kLow>(weights.high(part) + i * kStepWords, weights.low(part) + i * kStepWords, pass,
+                                 segment * kSegmentSteps + i);
+      }
+    }
+    if (segment + 1 < num_segments) continue;
+    store_totals<kBlocks>(totals, pass.rows);
+    const int column = static_cast<int>(part / num_segments) * kBf16TileRows;
+    for (int block = 0; block < kBlocks; ++block) {
+      write_block(totals + block * kTotals, pass.rows, out.num_columns - column,
+                  out.y + block * kBf16PackRows * out.stride + column, out.stride);
     }
   }
-  store_totals<kBlocks>(totals, pass.rows);
   release();
 }
 
-// One segment of one of many passes; the totals come from memory and go there.
+// One part in one of many passes; the totals come from memory and go there.
 template <int kBlocks, bool kLow>
-void multiply_segment(const Unpacker& weights, int64_t segment, const Pass& pass, float* totals) {
+void multiply_part(const Unpacker& weights, int64_t part, const Pass& pass, float* totals) {
+  const int64_t segment = part % weights.num_segments();
   if (segment == 0) {
     zero_totals<kBlocks>();
   } else {
@@ -180,7 +177,7 @@ void multiply_segment(const Unpacker& weights, int64_t segment, const Pass& pass
   }
   const int num_steps = weights.num_steps(segment);
   for (int i = 0; i < num_steps; ++i) {
-    pass_step<kBlocks, kLow>(weights.high(segment) + i * kStepWords, weights.low(segment) + i * kStepWords, pass,
+    pass_step<kBlocks, kLow>(weights.high(part) + i * kStepWords, weights.low(part) + i * kStepWords, pass,
                              segment * kSegmentSteps + i);
   }
   store_totals<kBlocks>(totals, pass.rows);
@@ -202,34 +199,16 @@ inline void with_shape(int num_blocks, bool has_low, Arguments&&... arguments) {
 
 template <int kBlocks, bool kLow>
 struct Once {
-  static void call(Unpacker& weights, const Pass& pass, float* totals) {
-    multiply_once<kBlocks, kLow>(weights, pass, totals);
+  static void call(Unpacker& weights, const Pass& pass, float* totals, const Output& out) {
+    multiply_once<kBlocks, kLow>(weights, pass, totals, out);
   }
 };
 template <int kBlocks, bool kLow>
-struct Segment {
-  static void call(const Unpacker& weights, int64_t segment, const Pass& pass, float* totals) {
-    multiply_segment<kBlocks, kLow>(weights, segment, pass, totals);
+struct Part {
+  static void call(const Unpacker& weights, int64_t part, const Pass& pass, float* totals) {
+    multiply_part<kBlocks, kLow>(weights, part, pass, totals);
   }
 };
-
-// A tile of totals, (16 weight rows, rows of activations), to rows of y.
-inline void write_block(const float* totals, int num_x, int num_columns, float* y, int64_t y_stride) {
-  const auto mask = static_cast<__mmask16>((1u << num_columns) - 1);
-  if (num_x == 1) {
-    _mm512_mask_storeu_ps(y, mask, _mm512_load_ps(totals));
-    return;
-  }
-  const auto inside = static_cast<__mmask16>((1u << num_x) - 1);
-  __m512i rows[16];
-#pragma GCC unroll 16
-  for (int row = 0; row < 16; ++row) rows[row] = _mm512_maskz_loadu_epi32(inside, totals + row * num_x);
-  transpose_words(rows);
-#pragma GCC unroll 16
-  for (int row = 0; row < 16; ++row) {
-    if (row < num_x) _mm512_mask_storeu_ps(y + row * y_stride, mask, _mm512_castsi512_ps(rows[row]));
-  }
-}
 
 // Passes over rows [first, first + count): up to four whole blocks each, then the last block if it is not whole.
 template <typename Function>
@@ -245,30 +224,44 @@ inline void for_passes(const Bf16Input& x, int64_t padded, int first, int count,
   }
 }
 
+// Rows [first, first + count) of activations in several passes: every part of the weights is unpacked once for all of them.
+void multiply_in_passes(Unpacker& weights, const Bf16Weights& w, const Bf16Input& x, int first, int count,
+                        float* totals, const Output& out) {
+  const bool has_low = needs_low_part(w.dtype);
+  const int64_t num_segments = weights.num_segments();
+  for (int64_t part = 0; part < weights.num_parts(); ++part) {
+    weights.unpack(part);
+    int configured = 0;
+    for_passes(x, bf16_padded(w.length), first, count, [&](const Pass& pass, int num_blocks, int done) {
+      if (configured != pass.rows) configure(configured = pass.rows);
+      with_shape<Part>(num_blocks, has_low, weights, part, pass, totals + done * kBf16TileRows);
+    });
+    release();
+    if ((part + 1) % num_segments != 0) continue;
+    const int column = static_cast<int>(part / num_segments) * kBf16TileRows;
+    for (int done = 0; done < count; done += kBf16PackRows) {
+      const int rows = count - done < kBf16PackRows ? count - done : kBf16PackRows;
+      write_block(totals + done * kBf16TileRows, rows, out.num_columns - column, out.y + done * out.stride + column,
+                  out.stride);
+    }
+  }
+}
+
 void multiply(const Bf16Weights& w, const Bf16Input& x, std::byte* scratch, float* y, int64_t y_stride) {
   Unpacker weights(w, scratch);
   float* totals = reinterpret_cast<float*>(scratch + Unpacker::kBytes);
-  const int64_t padded = bf16_padded(w.length);
-  const bool has_low = needs_low_part(w.dtype);
   for (int first = 0; first < x.num_rows; first += kMaxRows) {
     const int count = x.num_rows - first < kMaxRows ? x.num_rows - first : kMaxRows;
+    const Output out = {y + first * y_stride, y_stride, w.num_rows};
     const bool is_one_pass =
         count <= kBf16PackRows || (count % kBf16PackRows == 0 && count <= kMaxBlocks * kBf16PackRows);
-    for (int64_t segment = 0; segment < (is_one_pass ? 1 : weights.num_segments()); ++segment) {
-      if (!is_one_pass) weights.unpack(segment);
-      int configured = 0;
-      for_passes(x, padded, first, count, [&](const Pass& pass, int num_blocks, int done) {
-        float* out = totals + done * kBf16TileRows;
-        if (is_one_pass) return with_shape<Once>(num_blocks, has_low, weights, pass, out);
-        if (configured != pass.rows) configure(configured = pass.rows);
-        with_shape<Segment>(num_blocks, has_low, weights, segment, pass, out);
-      });
-      if (!is_one_pass) release();
+    if (!is_one_pass) {
+      multiply_in_passes(weights, w, x, first, count, totals, out);
+      continue;
     }
-    for (int done = 0; done < count; done += kBf16PackRows) {
-      const int rows = count - done < kBf16PackRows ? count - done : kBf16PackRows;
-      write_block(totals + done * kBf16TileRows, rows, w.num_rows, y + (first + done) * y_stride, y_stride);
-    }
+    for_passes(x, bf16_padded(w.length), first, count, [&](const Pass& pass, int num_blocks, int) {
+      with_shape<Once>(num_blocks, needs_low_part(w.dtype), weights, pass, totals, out);
+    });
   }
 }
 

@@ -6,7 +6,7 @@
 namespace moescope {
 namespace {
 
-constexpr int kSegmentSteps = 16;  // steps that are unpacked at once
+constexpr int kSegmentSteps = 64;  // steps that are unpacked at once
 constexpr int64_t kSegment = kSegmentSteps * kBf16Step;
 constexpr int kMaxRows = 64;  // rows of activations that meet a segment while it is unpacked
 constexpr int64_t kWeightWords = kSegmentSteps * kStepWords;
@@ -79,23 +79,20 @@ inline __m512 sum_lanes(const __m512* totals) {
   return sums[0];
 }
 
-void multiply(const Bf16Weights& w, const Bf16Input& x, std::byte* scratch, float* y, int64_t y_stride) {
+// Up to 16 weight rows.
+void multiply_tile(const Bf16Weights& w, const Bf16Input& x, std::byte* scratch, float* y, int64_t y_stride) {
   auto* weights = reinterpret_cast<uint16_t*>(scratch);
   auto* totals = reinterpret_cast<__m512*>(scratch + 2 * 2 * kWeightWords);
   const int64_t padded = bf16_padded(w.length);
   const bool has_low = needs_low_part(w.dtype);
   const RowUnpack unpack = row_unpack(w.dtype);
-  for (int64_t step = 0; w.num_rows < kBf16TileRows && step < 2 * kSegmentSteps; ++step) {
-    for (int64_t row = w.num_rows; row < kBf16TileRows; ++row) {
-      store(weights + step * kStepWords + row * kBf16Step, _mm512_setzero_si512());
-    }
-  }
   const auto mask = static_cast<__mmask16>((1u << w.num_rows) - 1);
   for (int first = 0; first < x.num_rows; first += kMaxRows) {
     const int count = x.num_rows - first < kMaxRows ? x.num_rows - first : kMaxRows;
     for (int64_t i = 0; i < count * kBf16TileRows; ++i) totals[i] = _mm512_setzero_ps();
     for (int64_t start = 0; start < w.length; start += kSegment) {
       const int64_t length = w.length - start < kSegment ? w.length - start : kSegment;
+      // Rows that a tile lacks stay what they were: their totals are not written.
       for (int row = 0; row < w.num_rows; ++row) {
         uint16_t* out = weights + row * kBf16Step;
         unpack(w.rows + row * w.row_bytes, start, length, out, out + kWeightWords);
@@ -111,6 +108,14 @@ void multiply(const Bf16Weights& w, const Bf16Input& x, std::byte* scratch, floa
     for (int row = 0; row < count; ++row) {
       _mm512_mask_storeu_ps(y + (first + row) * y_stride, mask, sum_lanes(totals + row * kBf16TileRows));
     }
+  }
+}
+
+void multiply(const Bf16Weights& w, const Bf16Input& x, std::byte* scratch, float* y, int64_t y_stride) {
+  for (int first = 0; first < w.num_rows; first += kBf16TileRows) {
+    const int count = w.num_rows - first < kBf16TileRows ? w.num_rows - first : kBf16TileRows;
+    multiply_tile({w.dtype, w.rows + first * w.row_bytes, w.row_bytes, count, w.length}, x, scratch, y + first,
+                  y_stride);
   }
 }
 
