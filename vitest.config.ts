@@ -10,6 +10,8 @@ const alias = [
 ];
 
 const REAL = "test/real/**/*.test.ts";
+/** Tests that start kernels; those that need Jupyter skip without it. */
+const NOTEBOOKS = "test/notebook/kernel/**/*.test.ts";
 const GPU = "test/**/*.gpu.test.ts";
 
 export default defineConfig({
@@ -17,7 +19,18 @@ export default defineConfig({
     projects: [
       {
         resolve: { alias },
-        test: { name: "unit", include: ["test/**/*.test.ts"], exclude: [REAL, GPU], testTimeout: 30_000 },
+        test: { name: "unit", include: ["test/**/*.test.ts"], exclude: [REAL, NOTEBOOKS, GPU], testTimeout: 30_000 },
+      },
+      {
+        // Kernels take seconds to start and their times are measured, so one test file at a time.
+        resolve: { alias },
+        test: {
+          name: "notebooks",
+          include: [NOTEBOOKS],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+        },
       },
       {
         // Real checkpoints: files of hundreds of megabytes and all cores, so one test file at a time.

@@ -5,6 +5,7 @@
  *   node scripts/test.mjs [unit]            native tests and TypeScript tests: `npm test`
  *   node scripts/test.mjs native            native tests alone
  *   node scripts/test.mjs sanitize          native tests under ASan + UBSan, those with threads under TSan
+ *   node scripts/test.mjs notebooks         the notebook kernel, as clients and Jupyter see it
  *   node scripts/test.mjs real              tests on real checkpoints
  *
  * Words after the suite's name narrow the files of the TypeScript tests.
@@ -37,6 +38,10 @@ const SUITES = {
     tally.add(runNativeTests(ROOT, "address,undefined"));
     await prepare({ nativeOnly: true, sanitize: "thread" });
     tally.add(runNativeTests(ROOT, "thread", hasThreads));
+  },
+  async notebooks(filters, tally) {
+    await prepare();
+    tally.add(await runVitest(ROOT, "notebooks", filters));
   },
   async real(filters, tally) {
     await prepare();

@@ -15,6 +15,8 @@ import { registerExplain } from "./explain.js";
 import { registerGenerate } from "./generate.js";
 import { registerInspect } from "./inspect.js";
 import { type Streams, Terminal } from "./io.js";
+import { registerKernel } from "./kernel.js";
+import { registerNotebook } from "./notebook.js";
 import { registerPerplexity } from "./perplexity.js";
 import { registerPruneReport } from "./prune-report.js";
 import { registerQuantize } from "./quantize.js";
@@ -72,6 +74,8 @@ function program(terminal: Terminal): Command {
     registerDrift,
     registerReplay,
     registerPruneReport,
+    registerKernel,
+    registerNotebook,
   ];
   for (const add of register) add(root, terminal);
   return root;

@@ -1,0 +1,98 @@
+/**
+ * A kernel under test and what it says. With MOESCOPE_TEST_KERNEL=tslab it is plain tslab 1.0.22, on which the tests of
+ * `faults.test.ts` fail: each was seen to.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { packageRoot } from "../../../src/native/addon.js";
+import { KernelClient, type KernelMessage } from "../../../src/notebook/client.js";
+import { kernelCommand } from "../../../src/notebook/kernel-process.js";
+import type { Content } from "../../../src/notebook/wire/protocol.js";
+
+export const plainTslab = (file: string): string[] => [
+  process.execPath,
+  "--disable-warning=ExperimentalWarning",
+  join(packageRoot(), "node_modules", "tslab", "bin", "tslab"),
+  "kernel",
+  "--config-path",
+  file,
+];
+
+/** What one cell said and how it ended. */
+export interface CellRun {
+  reply: KernelMessage;
+  messages: KernelMessage[];
+  /** All of stdout. */
+  stdout: string;
+  seconds: number;
+}
+
+export class TestKernel {
+  readonly client: KernelClient;
+  readonly folder: string;
+  readonly messages: KernelMessage[] = [];
+  readonly #isOwnFolder: boolean;
+
+  private constructor(client: KernelClient, folder: string, isOwnFolder: boolean) {
+    this.client = client;
+    this.folder = folder;
+    this.#isOwnFolder = isOwnFolder;
+    client.onOutput = (message) => this.messages.push(message);
+  }
+
+  /** Starts a kernel in `folder`, or in an empty one that goes with it. */
+  static async start(folder?: string, command?: (file: string) => string[]): Promise<TestKernel> {
+    const cwd = folder ?? mkdtempSync(join(tmpdir(), "moescope-notebook-"));
+    const chosen = process.env.MOESCOPE_TEST_KERNEL === "tslab" ? plainTslab : kernelCommand;
+    const client = await KernelClient.start({ cwd, command: command ?? chosen });
+    return new TestKernel(client, cwd, folder === undefined);
+  }
+
+  async run(code: string, options: Content = {}): Promise<CellRun> {
+    const started = performance.now();
+    const reply = await this.client.execute(code, options);
+    const messages = this.of(reply.parent.msg_id);
+    return { reply, messages, stdout: streamOf(messages, "stdout"), seconds: (performance.now() - started) / 1000 };
+  }
+
+  /** Runs a cell and interrupts it after `ms`; `seconds` counts from then. */
+  async interrupted(code: string, ms: number = 600): Promise<CellRun> {
+    let asked = 0;
+    const timer = setTimeout(() => {
+      asked = performance.now();
+      void this.client.interrupt();
+    }, ms);
+    const run = await this.run(code);
+    clearTimeout(timer);
+    return { ...run, seconds: (performance.now() - asked) / 1000 };
+  }
+
+  /** Messages that answer a request. */
+  of(id: string): KernelMessage[] {
+    return this.messages.filter(({ parent }) => parent?.msg_id === id);
+  }
+
+  async stop(): Promise<void> {
+    await this.client.shutdown();
+    if (this.#isOwnFolder) rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+export function streamOf(messages: readonly KernelMessage[], name: "stdout" | "stderr"): string {
+  return messages
+    .filter(({ header, content }) => header.msg_type === "stream" && content.name === name)
+    .map(({ content }) => content.text)
+    .join("");
+}
+
+export function typesOf(messages: readonly KernelMessage[]): string[] {
+  return messages.map(({ header }) => header.msg_type);
+}
+
+/** The content of the one message of a type. */
+export function only(messages: readonly KernelMessage[], type: string): Content {
+  const found = messages.filter(({ header }) => header.msg_type === type);
+  if (found.length !== 1) throw new Error(`Expected one ${type}, got ${found.length}: ${typesOf(messages).join(", ")}`);
+  return found[0]!.content;
+}
