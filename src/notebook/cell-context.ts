@@ -70,7 +70,8 @@ export class CellContext<Value extends Stoppable> {
       if (owner === undefined || typeof callback !== "function") return original(callback, ...rest);
       const timer: object = original(
         (...values) => {
-          if (owner.isInterrupted) clearInterval(timer as NodeJS.Timeout);
+          // Other timers run on: a library may wait for one on behalf of all cells, as the scheduler of a model does.
+          if (owner.isInterrupted && name === "setInterval") clearInterval(timer as NodeJS.Timeout);
           else void this.run(owner, () => Promise.resolve().then(() => callback(...values)));
         },
         ...rest,

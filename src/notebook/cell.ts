@@ -5,9 +5,9 @@ import { CellContext } from "./cell-context.js";
 import type { Header } from "./wire/protocol.js";
 
 /** How long code that an interrupt reaches has to put things in order (close a run folder) before its awaits are broken off, in ms. */
-const GRACE_MS = 700;
+const GRACE_MS = 500;
 /** When awaits of an interrupted cell stop to return at all: a loop that catches every error would go on for ever, in ms. */
-const LAST_AWAIT_MS = 1000;
+const LAST_AWAIT_MS = 800;
 
 /** What an interrupted cell fails with. */
 export class CellInterrupted extends AbortError {

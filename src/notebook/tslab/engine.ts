@@ -3,7 +3,7 @@ import type ts from "typescript";
 import { requireOptional } from "../optional.js";
 import { loadCompiler } from "./compiler.js";
 import { CellModules } from "./modules.js";
-import { LineMap } from "./transpile.js";
+import { hasForAwait, LineMap } from "./transpile.js";
 
 /** What the type checker has against a cell; lines and characters from 0. */
 export interface Diagnostic {
@@ -94,7 +94,7 @@ export class CellEngine {
     const converter = createConverter({ isJS: false, isBrowser: false });
     const { convert } = converter;
     converter.convert = (declarations, code) => {
-      const converted = hooks.compiling(() => this.#convert(convert(declarations, code)));
+      const converted = hooks.compiling(() => this.#convert(convert(declarations, code), code));
       hooks.beforeRun();
       return converted;
     };
@@ -174,7 +174,7 @@ export class CellEngine {
     this.#executor.close();
   }
 
-  #convert(converted: Converted): Converted {
+  #convert(converted: Converted, code: string): Converted {
     this.#diagnostics = converted.diagnostics;
     if (converted.output === undefined) return converted;
     this.#maps.set(this.#name, { maps: this.#lastMaps, numLines: converted.output.trimEnd().split("\n").length });
@@ -183,6 +183,11 @@ export class CellEngine {
       ? [...this.#sideOutputs].map(([path, data]) => ({ path, data }))
       : converted.sideOutputs;
     this.#reload = false;
-    return { ...converted, sideOutputs, output: `${converted.output}\n//# sourceURL=${this.#name}` };
+    return {
+      ...converted,
+      hasToplevelAwait: converted.hasToplevelAwait || hasForAwait(this.typescript, code),
+      sideOutputs,
+      output: `${converted.output}\n//# sourceURL=${this.#name}`,
+    };
   }
 }

@@ -75,3 +75,12 @@ function guardAwaits({ factory, isAwaitExpression, isForOfStatement, visitEachCh
     return (file: ts.SourceFile): ts.SourceFile => visitNode(file, visit) as ts.SourceFile;
   };
 }
+
+/** Whether a cell awaits by `for await` outside of functions, which tslab does not see. */
+export function hasForAwait(typescript: TypeScript, code: string): boolean {
+  if (!/\bfor\s+await\b/.test(code)) return false;
+  const isInside = (node: ts.Node): boolean =>
+    (typescript.isForOfStatement(node) && node.awaitModifier !== undefined) ||
+    (!typescript.isFunctionLike(node) && typescript.forEachChild(node, isInside) === true);
+  return isInside(typescript.createSourceFile("cell.ts", code, typescript.ScriptTarget.ES2022));
+}

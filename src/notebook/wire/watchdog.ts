@@ -8,8 +8,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { PHASE_COMPILING, SHARED_CELL, SHARED_INTERRUPT, SHARED_PHASE } from "./protocol.js";
 
 const POLL_MS = 50;
+const WARM_UP_MS = 200;
 /** A thread that has not answered for so long is in a loop. */
-const DEAF_MS = 400;
+const DEAF_MS = 300;
 /** Between two attempts to end the same code. */
 const TERMINATE_INTERVAL_MS = 500;
 /** How long after an interrupt the cell is watched, in ms. */
@@ -27,6 +28,12 @@ export class Watchdog {
   constructor(shared: Int32Array, ask: (kind: "interrupt" | "ping", id: number) => void) {
     this.#shared = shared;
     this.#ask = ask;
+    // The first connection takes a second on a busy machine; an interrupt has not that much time.
+    setTimeout(() => {
+      const session = new Session();
+      session.connectToMainThread();
+      session.disconnect();
+    }, WARM_UP_MS).unref();
   }
 
   interrupt(): void {

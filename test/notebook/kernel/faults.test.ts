@@ -20,7 +20,7 @@ describe("output", () => {
 
   it("is not lost: 10,000 displays of one cell", async () => {
     const { messages } = await kernel.run(
-      'import { display } from "moescope"; for (let i = 0; i < 10_000; i++) display({ data: { "text/plain": `${i}` } });',
+      'import { display } from "moescope"; for (let i = 0; i < 10_000; i++) display({ data: { "text/plain": String(i) } });',
     );
     const shown = messages.filter(({ header }) => header.msg_type === "display_data");
     expect(shown.map(({ content }) => (content.data as Record<string, string>)["text/plain"])).toEqual(
@@ -85,7 +85,7 @@ describe("a cell", () => {
 
   it("that throws in a function of an earlier cell points there, through awaits and loops", async () => {
     const { reply: earlier } = await kernel.run(
-      "async function each(items: number[]): Promise<void> {\n  for await (const item of items) {\n    await null;\n    if (item === 2) throw new Error(`at ${item}`);\n  }\n}",
+      "async function each(items: number[]): Promise<void> {\n  for await (const item of items) {\n    await null;\n    if (item === 2) throw new Error('at ' + item);\n  }\n}",
     );
     const { messages } = await kernel.run("\nawait each([1, 2, 3]);");
     const traceback = (only(messages, "error").traceback as string[]).join("\n");
