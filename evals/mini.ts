@@ -107,8 +107,12 @@ function choiceSuite(
       return [{ kind: "chat", messages: userTurn(shown), stop: [], maxTokens, sampling: GREEDY }];
     }
     const context = `${asking}${form === "letter" ? shown : doc.question}\n${answering}`;
-    const continuations = form === "letter" ? LETTERS : doc.choices.map((choice) => choice + END_OF_TEXT);
-    return continuations.map((continuation) => ({ kind: "loglikelihood", context, continuation: ` ${continuation}` }));
+    if (form === "letter") {
+      return LETTERS.map((letter) => ({ kind: "loglikelihood", context, continuation: ` ${letter}` }));
+    }
+    return doc.choices.map((choice) => {
+      return { kind: "loglikelihood", context, continuation: ` ${choice}${END_OF_TEXT}`, parseSpecial: true };
+    });
   };
   return miniTask(name, form, form === "chat" ? { maxTokens } : {}, options, choiceOf, {
     sample: (doc) => {

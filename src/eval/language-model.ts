@@ -19,6 +19,8 @@ export interface ChatMessage {
 export interface LogLikelihoodRequest {
   context: string | readonly ChatMessage[];
   continuation: string;
+  /** Read the text of special tokens in a context that is a text, and in its continuation, as these tokens. Default false. */
+  parseSpecial?: boolean;
 }
 
 export interface LogLikelihoodResult {

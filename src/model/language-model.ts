@@ -53,7 +53,7 @@ export interface DescribedModel {
 
 export interface ModelAsLanguageModel {
   loglikelihood(
-    requests: readonly { context: string | readonly PlainMessage[]; continuation: string }[],
+    requests: readonly { context: string | readonly PlainMessage[]; continuation: string; parseSpecial?: boolean }[],
     options?: BatchOptions,
   ): Promise<LikelihoodResult[]>;
   generate(

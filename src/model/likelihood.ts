@@ -8,9 +8,12 @@ import { encodePair, truncatePair } from "../tokenizer/encode-pair.js";
 import type { Model } from "./model.js";
 import { type ScoredPair, scorePairs } from "./score.js";
 
-/** A continuation and what comes before it: as text, as a conversation, or as token ids that are taken as they are. */
+/**
+ * A continuation and what comes before it: as text, as a conversation, or as token ids that are taken as they are. With
+ * `parseSpecial` the text of special tokens is read as these tokens; a conversation's continuation is always a user's text.
+ */
 export type LikelihoodRequest =
-  | { context: string | readonly ChatMessage[]; continuation: string }
+  | { context: string | readonly ChatMessage[]; continuation: string; parseSpecial?: boolean }
   | { contextIds: ArrayLike<number>; continuationIds: ArrayLike<number> };
 
 export interface LikelihoodOptions {
@@ -100,12 +103,13 @@ function idsOf(
 
 async function encoded(
   model: Model,
-  { context, continuation }: { context: string | readonly ChatMessage[]; continuation: string },
+  request: { context: string | readonly ChatMessage[]; continuation: string; parseSpecial?: boolean },
 ): Promise<{ contextIds: number[]; continuationIds: number[] }> {
+  const { context, continuation, parseSpecial } = request;
   const { tokenizer, chatTemplate } = model;
   const prefix = tokenizer.bosTokenId ?? tokenizer.eosTokenId ?? undefined;
   if (typeof context === "string") {
-    return encodePair((text) => tokenizer.encode(text), context, continuation, prefix);
+    return encodePair((text) => tokenizer.encode(text, { parseSpecial }), context, continuation, prefix);
   }
   if (chatTemplate === null) throw missingChatTemplate(model.parts.checkpoint.path);
   const rendered = chatTemplate.render(context);

@@ -33,6 +33,7 @@ describe("the mini suites' prompts", () => {
         kind: "loglikelihood",
         context: `${asking}${question}\n${answering}`,
         continuation: ` ${choice}<|endoftext|>`,
+        parseSpecial: true,
       })),
     );
   });

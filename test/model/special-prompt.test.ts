@@ -27,4 +27,13 @@ describe("a prompt with special tokens", () => {
     expect(parsed).toMatchObject({ promptTokens: ids.length, tokenIds: chat!.tokenIds });
     expect(plain!.promptTokens).toBeGreaterThan(ids.length);
   });
+
+  it("scores a special token behind a choice as that token where the request says so", async () => {
+    const request = { context: "Question: 2 + 2?\nAnswer:", continuation: " 4<|endoftext|>" };
+    const view = model.toLanguageModel();
+    const [parsed, plain] = await view.loglikelihood([{ ...request, parseSpecial: true }, request]);
+    const [end] = await model.tokenizer.encode("<|endoftext|>", { parseSpecial: true });
+    expect(parsed!.tokenIds.at(-1)).toBe(end);
+    expect([...plain!.tokenIds]).not.toContain(end);
+  });
 });
