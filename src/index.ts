@@ -279,8 +279,9 @@ export type {
   Usage,
 } from "./model/generation.js";
 export type { LikelihoodOptions, LikelihoodRequest, LikelihoodResult } from "./model/likelihood.js";
+export type { LoadOptions } from "./model/load-options.js";
 export type { MemoryPlan, Paging } from "./model/memory-plan.js";
-export { type ForwardOptions, type ForwardResult, type LoadOptions, Model } from "./model/model.js";
+export { type ForwardOptions, type ForwardResult, Model } from "./model/model.js";
 export {
   type Perplexity,
   perplexityOf,

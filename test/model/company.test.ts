@@ -111,12 +111,12 @@ describe("calls that overlap", () => {
   });
 
   it("wait for no long prompt: a short one is answered within a few steps", async () => {
-    const long = model.forward(someIds(50, 4000), { logits: "none" });
+    const long = model.forward(someIds(50, 4096), { logits: "none" });
     await underWay(model);
     const before = await rowsRun(model);
     await model.generate(someIds(51, 60), { maxTokens: 4 });
-    // Five steps of 256 rows, and the one that ran.
-    expect((await rowsRun(model)) - before).toBeLessThanOrEqual(7 * 256);
+    // Five steps of 256 rows, and those that ran before it came, which may be four times as long.
+    expect((await rowsRun(model)) - before).toBeLessThanOrEqual(2 * 1024 + 5 * 256);
     let isDone = false;
     void long.then(() => {
       isDone = true;

@@ -1,6 +1,7 @@
 /** Options and arguments that cannot be meant, each refused by its name before anything runs. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type LoadOptions, Model } from "../../src/model/model.js";
+import type { LoadOptions } from "../../src/model/load-options.js";
+import { Model } from "../../src/model/model.js";
 import { seededModel } from "../cli/seeded.js";
 
 /** What callers without types can say. */

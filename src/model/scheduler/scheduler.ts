@@ -19,7 +19,7 @@ export interface SchedulerOptions {
   /** Key/value bytes for sequences under way and kept prefixes together; a single sequence may exceed it. */
   kvCacheBytes: number;
   vocabSize: number;
-  /** Rows of one step at most. */
+  /** Rows of one step; more where a single call reads prompts and a step stays short. */
   stepRows: number;
 }
 
@@ -39,6 +39,9 @@ const PAGE_POSITIONS = 64;
 /** Sequences under way at once, and how many of them one call may have, so that there is room for the next. */
 const MAX_ACTIVE = 64;
 const MAX_ACTIVE_OF_CALL = 48;
+/** A step for one call's prompts is up to this many times as long, if that is not more than so many seconds: each step has its price. */
+const LONG_STEP = 4;
+const LONG_STEP_SECONDS = 0.25;
 
 export class Scheduler {
   isDisposed = false;
@@ -52,6 +55,8 @@ export class Scheduler {
   #betweenSteps: (() => void)[] = [];
   #reservedBytes = 0;
   #clock = 0;
+  /** Of the last step. */
+  #rowsPerSecond = 0;
   #loop: Promise<void> | undefined;
   #step: { pieces: readonly Piece[]; flag: CancelFlag } | undefined;
 
@@ -176,10 +181,18 @@ export class Scheduler {
       const rows = pending.start + pending.append.tokenIds.length - computed;
       return [{ sequence, rows, isDecode: rows === 1 && pending.append.origin === 1, servedAt, arrival }];
     });
-    return shareRows(demands, this.#options.stepRows).map(({ demand: { sequence }, rows }) => {
+    return shareRows(demands, this.#rowsFor(demands)).map(({ demand: { sequence }, rows }) => {
       sequence.servedAt = ++this.#clock;
       return { sequence, rows };
     });
+  }
+
+  #rowsFor(demands: readonly { sequence: Sequence; isDecode: boolean }[]): number {
+    const { stepRows } = this.#options;
+    const isShared = demands.some(({ sequence, isDecode }) => isDecode || sequence.call !== demands[0]!.sequence.call);
+    if (isShared) return stepRows;
+    const steps = Math.floor((this.#rowsPerSecond * LONG_STEP_SECONDS) / stepRows);
+    return stepRows * Math.min(LONG_STEP, Math.max(1, steps));
   }
 
   /** Runs a step. An error is that of the one sequence that alone gives it too; the others go on. */
@@ -187,11 +200,14 @@ export class Scheduler {
     const request = stepRequest(pieces);
     const flag = new (loadAddon().CancelFlag)();
     this.#step = { pieces, flag };
+    const start = performance.now();
     const outcome = await this.#session.step(request, flag, null).then(
       (result) => ({ result }),
       (error: unknown) => ({ error: fromNativeError(error) }),
     );
     this.#step = undefined;
+    const rows = pieces.reduce((sum, piece) => sum + piece.rows, 0);
+    this.#rowsPerSecond = (1000 * rows) / (performance.now() - start);
     if ("result" in outcome) deliver(pieces, request, outcome.result, this.#options.vocabSize);
     else await this.#isolate(pieces, outcome.error);
   }

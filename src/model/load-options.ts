@@ -1,0 +1,56 @@
+/** What a caller may say when a model is loaded. */
+import type { RopeScalingOverride } from "../checkpoint/rope-scaling.js";
+import { invalidArgument, MoescopeError } from "../errors.js";
+import type { Precision } from "../native/binding.js";
+import type { MemoryPlan } from "./memory-plan.js";
+
+export interface LoadOptions {
+  /** Where to compute; "auto" takes the best device that is there. This build has the CPU. */
+  device?: "auto" | "cpu";
+  /** Threads; default: the cores that this process may use. */
+  threads?: number;
+  /**
+   * "ref" (the default): fp32 arithmetic on dequantised weights. "fast": weights as they are stored meet activations that are rounded to
+   * bf16 (in AMX tiles) or to 8 bits, by what the machine has; the router stays fp32, and bits still do not depend on the batch. They
+   * do depend on the way of multiplying, which `device` and every run's provenance name; the environment variable MOESCOPE_FAST picks
+   * another one of the machine's.
+   */
+  precision?: Precision;
+  /** Type of the key/value cache; "f32" keeps `ref` exact, "bf16" takes half the memory. */
+  cacheType?: "f32" | "bf16";
+  /** YaRN, in place of what the file says; null turns it off. */
+  ropeScaling?: RopeScalingOverride | null;
+  /** Context in tokens, in place of what the file says. */
+  maxContext?: number;
+  /**
+   * Bytes for the keys and values of all running texts and of the beginnings that are kept because they may come again. Default: a share
+   * of the free memory, room for one text of full length at least where there is that much.
+   */
+  kvCacheBytes?: number;
+  /** A Jinja chat template in place of the model's. */
+  chatTemplate?: string;
+  signal?: AbortSignal;
+  /** Called as loading proceeds. */
+  onProgress?: (stage: "opening" | "mapping" | "tokenizer" | "ready") => void;
+  /** Called with what the model will take, before anything is loaded. */
+  onMemoryPlan?: (plan: MemoryPlan) => void;
+}
+
+/** Throws INVALID_ARGUMENT or UNSUPPORTED before any file is opened. */
+export function checkLoadOptions(options: LoadOptions): void {
+  const { device = "auto", threads, precision = "ref", cacheType = "f32", kvCacheBytes } = options;
+  if (device !== "auto" && device !== "cpu") {
+    throw new MoescopeError(
+      "UNSUPPORTED",
+      `Expected device "auto" or "cpu", got ${JSON.stringify(device)}: this build has no other.`,
+    );
+  }
+  if (precision !== "ref" && precision !== "fast") throw invalidArgument("precision", '"ref" or "fast"', precision);
+  if (cacheType !== "f32" && cacheType !== "bf16") throw invalidArgument("cacheType", '"f32" or "bf16"', cacheType);
+  if (kvCacheBytes !== undefined && !(Number.isSafeInteger(kvCacheBytes) && kvCacheBytes >= 0)) {
+    throw invalidArgument("kvCacheBytes", "a whole number of bytes", kvCacheBytes);
+  }
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
+    throw invalidArgument("threads", "an integer from 1 to 1024", threads);
+  }
+}
