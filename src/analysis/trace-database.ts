@@ -78,6 +78,22 @@ export class TraceDatabase {
     }
   }
 
+  /** The same rows, some thousand at a time: for answers that memory should not hold as a whole. */
+  async *batches(sql: string): AsyncGenerator<SqlRow[]> {
+    const result = await this.#connection.stream(sql);
+    const names = result.columnNames();
+    for (
+      let chunk = await result.fetchChunk();
+      chunk !== null && chunk.rowCount > 0;
+      chunk = await result.fetchChunk()
+    ) {
+      const columns = chunk.getColumns();
+      yield Array.from({ length: chunk.rowCount }, (_, row) => {
+        return Object.fromEntries(names.map((name, column) => [name, columns[column]![row] as SqlValue]));
+      });
+    }
+  }
+
   /** What every accumulator needs: all documents, and how many tokens of each are in the subset. */
   async documentSums(subset: TokenSubset): Promise<DocumentSums> {
     const rows = await this.query(

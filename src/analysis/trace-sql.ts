@@ -14,18 +14,20 @@ import { type VocabularyId, VocabularySpecialization } from "./vocabulary.js";
 /** Expert load and gate mass by document. */
 export async function sqlLoad(database: TraceDatabase, subset: TokenSubset = {}): Promise<RoutingLoad> {
   const { sums, where, layerAt, width, numExperts } = await prepared(database, subset);
-  const rows = await database.query(
+  const batches = database.batches(
     `SELECT document, layer, expert, count(*)::DOUBLE AS n, sum(weight::DOUBLE) AS mass FROM routes WHERE ${where} GROUP BY ALL`,
   );
   const counts: Uint32Array[] = [];
   const gateMass: Float64Array[] = [];
-  for (const { document, layer, expert, n, mass } of rows) {
-    const d = Number(document);
-    counts[d] ??= new Uint32Array(width);
-    gateMass[d] ??= new Float64Array(width);
-    const slot = layerAt(layer) * numExperts + Number(expert);
-    counts[d]![slot] = Number(n);
-    gateMass[d]![slot] = Number(mass);
+  for await (const rows of batches) {
+    for (const { document, layer, expert, n, mass } of rows) {
+      const d = Number(document);
+      counts[d] ??= new Uint32Array(width);
+      gateMass[d] ??= new Float64Array(width);
+      const slot = layerAt(layer) * numExperts + Number(expert);
+      counts[d]![slot] = Number(n);
+      gateMass[d]![slot] = Number(mass);
+    }
   }
   return RoutingLoad.fromSums(sums, { counts, gateMass });
 }
