@@ -1,6 +1,6 @@
 /**
  * What sharing lower layers saves in an ablation scan: every expert of a model out in turn over lines, one by one and sharing.
- * `node scripts/scan-speedup.mjs MODEL LINES.jsonl [precision]`; without lines, 32 facts of evals/mini as choices. Needs `npm run build`.
+ * `node scripts/scan-speedup.mjs MODEL LINES.jsonl [precision]`; without lines, the facts of evals/mini as choices. Needs `npm run build`.
  */
 import { readFileSync } from "node:fs";
 import { Ablations, allSlots, lineQuestions, Model, readScoredLines } from "../dist/src/index.js";
