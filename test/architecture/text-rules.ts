@@ -7,7 +7,9 @@ export const LINES_WANTED = 300;
 export const LINES_ALLOWED = 350;
 
 /** Files that may be longer, each with its reason. */
-export const LONG_FILES: Readonly<Record<string, string>> = {};
+export const LONG_FILES: Readonly<Record<string, string>> = {
+  "src/index.ts": "the list of what the library exports, one line a name",
+};
 
 /** Files that may keep state at the top level, each with its reason. */
 const PROCESS_STATE: Readonly<Record<string, string>> = {
