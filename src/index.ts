@@ -267,6 +267,7 @@ export {
 } from "./experiment/questions.js";
 export { type ReplayOptions, type RouteReplay, routeReplay } from "./experiment/route-replay.js";
 export { readScoredLines, type ScoredLine } from "./experiment/scored-lines.js";
+export type { ContributionOptions } from "./model/contributions.js";
 // model
 export { type Divergence, divergence } from "./model/divergence.js";
 export type { FinishReason } from "./model/generate.js";
@@ -278,6 +279,7 @@ export type {
   Timing,
   Usage,
 } from "./model/generation.js";
+export type { LayerBase, LayerBaseOptions } from "./model/layer-base.js";
 export type { LikelihoodOptions, LikelihoodRequest, LikelihoodResult } from "./model/likelihood.js";
 export type { LoadOptions } from "./model/load-options.js";
 export type { MemoryPlan, Paging } from "./model/memory-plan.js";

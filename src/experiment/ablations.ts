@@ -4,8 +4,10 @@ import { mkdir, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fromSystemError, invalidArgument, MoescopeError } from "../errors.js";
 import { canonicalJson, sha256 } from "../eval/canonical-json.js";
+import type { LayerBase } from "../model/layer-base.js";
 import type { Model } from "../model/model.js";
 import { ablate } from "../router/intervention-builders.js";
+import { isNamed } from "../router/intervention-keys.js";
 import type { Intervention } from "../router/interventions.js";
 import { checkSlots, type ExpertSlot, slotsLabel } from "./expert-slots.js";
 import type { Answer, Questions } from "./questions.js";
@@ -65,21 +67,25 @@ export class Ablations {
   }
 
   /** The answers without these experts; of none, those of the model itself. */
-  async without(slots: readonly ExpertSlot[], onProgress?: (done: number, total: number) => void): Promise<Answer[]> {
+  async without(
+    slots: readonly ExpertSlot[],
+    onProgress?: (done: number, total: number) => void,
+    base: Model | LayerBase = this.model,
+  ): Promise<Answer[]> {
     checkSlots(slots, this.model.parts.shape);
     const key = keyOf(slots);
     const known = this.#known.get(key);
     if (known !== undefined) return known;
     const started = performance.now();
-    const model = slots.length === 0 ? this.model : this.model.with(ablationOf(slots, this.mode));
+    const model = slots.length === 0 ? this.model : base.with(ablationOf(slots, this.mode));
     const answers = await this.questions.ask(model, { signal: this.#options.signal, onProgress });
     await this.#keep(key, answers, (performance.now() - started) / 1000);
     return answers;
   }
 
   /**
-   * Asks several sets at once, so that ablations of lines share the layers below the first one that they touch; other questions are asked
-   * set by set. `onProgress` gets the sets that are done. What was asked before is not asked again.
+   * Asks several sets at once, so that ablations share the layers below the first one that they touch, wherever log-likelihoods are asked:
+   * lines many sets at a time, other questions set by set, layer by layer. `onProgress` gets the sets that are done. What was asked before is not asked again.
    */
   async withoutEach(
     sets: readonly (readonly ExpertSlot[])[],
@@ -88,12 +94,31 @@ export class Ablations {
     for (const slots of sets) checkSlots(slots, this.model.parts.shape);
     const { lines } = this.questions;
     if (lines !== undefined) await this.#askSharing(lines, sets, onProgress);
-    const answers: Answer[][] = [];
-    for (const [done, slots] of sets.entries()) {
-      onProgress?.(done, sets.length, slotsLabel(slots));
-      answers.push(await this.without(slots));
+    else await this.#askByLayer(sets, onProgress);
+    return Promise.all(sets.map((slots) => this.without(slots)));
+  }
+
+  async #askByLayer(
+    sets: readonly (readonly ExpertSlot[])[],
+    onProgress?: (done: number, total: number, label: string) => void,
+  ): Promise<void> {
+    const firstLayer = (slots: readonly ExpertSlot[]) => Math.min(...slots.map(({ layer }) => layer));
+    const ordered = [...sets].sort((a, b) => firstLayer(a) - firstLayer(b));
+    let base: LayerBase | undefined;
+    try {
+      for (const [done, slots] of ordered.entries()) {
+        onProgress?.(done, sets.length, slotsLabel(slots));
+        const layer = firstLayer(slots);
+        const mayShare = layer > 0 && slots.length > 0 && this.model.interventions.every(isNamed);
+        if (base?.layer !== layer) {
+          await base?.dispose();
+          base = mayShare ? this.model.sharedBelow(layer) : undefined;
+        }
+        await this.without(slots, undefined, base);
+      }
+    } finally {
+      await base?.dispose();
     }
-    return answers;
   }
 
   async #askSharing(

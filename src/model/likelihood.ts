@@ -1,10 +1,12 @@
 /** `loglikelihood` as people call it: texts or token ids in, sums and single tokens out. */
+import { withAmbientSignal } from "../ambient-signal.js";
 import { invalidArgument, MoescopeError } from "../errors.js";
 import type { CaptureLevel } from "../native/binding.js";
 import { checkTrace } from "../router/invariants.js";
 import type { RouterTrace } from "../router/trace.js";
 import { type ChatMessage, missingChatTemplate } from "../tokenizer/chat-template.js";
 import { encodePair, truncatePair } from "../tokenizer/encode-pair.js";
+import { dependsOnSegments } from "./layer-base.js";
 import type { Model } from "./model.js";
 import { type ScoredPair, scorePairs } from "./score.js";
 
@@ -47,9 +49,13 @@ export async function loglikelihood(
     pairs.push(await pairOf(model, request, index, options.truncate ?? false));
   for (const pair of pairs) model.checkReplay(inputIdsOf(pair));
   const { trace: level = "counts", signal, onProgress } = options;
-  const { rules } = model;
+  const { rules, base } = model;
   const { engine } = model.parts;
-  const scores = await scorePairs(pairs, { engine, kind: model.kindAt(level), signal, onProgress });
+  // Routes of the shared layers were not computed for the variant, and are the caller's to ask of a plain one.
+  const scores =
+    base !== undefined && level === "counts" && !dependsOnSegments(rules)
+      ? await base.score(pairs, rules, { signal: withAmbientSignal(signal), onProgress })
+      : await scorePairs(pairs, { engine, kind: model.kindAt(level), signal, onProgress });
   return scores.map(({ tokenLogprobs, isGreedy, trace }, index) => {
     const { contextIds, continuationIds } = pairs[index]!;
     const numTokens = contextIds.length + continuationIds.length - 1;

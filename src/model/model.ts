@@ -26,6 +26,7 @@ import { type ContributionOptions, contributionsOf } from "./contributions.js";
 import { Engine } from "./engine.js";
 import { type GenerateOptions, type Generation, generate, type StreamChunk, stream } from "./generation.js";
 import { languageModelOf, type ModelAsLanguageModel } from "./language-model.js";
+import { LayerBase, type LayerBaseOptions } from "./layer-base.js";
 import { type LikelihoodOptions, type LikelihoodRequest, type LikelihoodResult, loglikelihood } from "./likelihood.js";
 import { checkLoadOptions, type LoadOptions } from "./load-options.js";
 import { checkMemory, type MemoryPlan, memoryPlan } from "./memory-plan.js";
@@ -81,11 +82,14 @@ export class Model {
   readonly interventions: readonly Intervention[];
   /** @internal */
   readonly rules: readonly RouteRule[];
+  /** @internal Where its log-likelihoods start from; absent: nowhere. */
+  readonly base: LayerBase | undefined;
   readonly #keys: Pick<PrefixKind, "cacheKey" | "routesKey">;
 
   /** Use `Model.load`. */
-  private constructor(parts: ModelParts, interventions: readonly Intervention[]) {
+  private constructor(parts: ModelParts, interventions: readonly Intervention[], base?: LayerBase) {
     this.parts = parts;
+    this.base = base;
     this.interventions = interventions;
     this.rules = scopedCallbacks(compileRules(interventions, parts.shape), parts.engine);
     this.#keys = keysOf(checkInterventions(interventions, parts.shape), parts.shape);
@@ -176,6 +180,19 @@ export class Model {
    */
   with(interventions: Intervention | readonly Intervention[]): Model {
     return new Model(this.parts, [...this.interventions, ...parseInterventions([interventions].flat())]);
+  }
+
+  /**
+   * What variants that change layers from `layer` upwards have in common, computed once per text: `sharedBelow(L).with(...)` gives models
+   * whose log-likelihoods skip the layers below, with the same bits. For scans over the experts of a layer. The caller disposes it.
+   */
+  sharedBelow(layer: number, options: LayerBaseOptions = {}): LayerBase {
+    return new LayerBase(this, layer, options);
+  }
+
+  /** @internal */
+  withBase(base: LayerBase): Model {
+    return new Model(this.parts, this.interventions, base);
   }
 
   /** Logits and routes of these tokens, from position 0. */
