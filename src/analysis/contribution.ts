@@ -6,12 +6,24 @@
  * its own; they rank experts of one model on one text, and an ablation is what tests the ranking.
  */
 import { InvalidArgumentError, invalidArgument } from "../errors.js";
-import type { StepContributions } from "../native/binding.js";
 import { type BootstrapOptions, documentBootstrap } from "./bootstrap.js";
 import { addScaled, quantileOfSorted } from "./numbers.js";
 
-/** Sums of one document. */
-export type DocumentSums = StepContributions;
+/** Sums over the tokens of one document; L MoE layers, E experts. */
+export interface DocumentSums {
+  rows: Float64Array; // [L, E] tokens that count
+  gate: Float64Array; // [L, E] g
+  norm: Float64Array; // [L, E] |f|
+  squaredNorm: Float64Array; // [L, E] |f|^2
+  gatedNorm: Float64Array; // [L, E] g |f|
+  maxAbs: Float32Array; // [L, E] the largest |f_i|
+  pairRows: Float64Array; // [L, E, E] tokens of both; a < b only
+  pairCosine: Float64Array; // [L, E, E] cos(f_a, f_b)
+  sharedRows: Float64Array; // [L] tokens whose routed sum is not 0
+  sharedNorm: Float64Array; // [L] |s f_shared|
+  routedNorm: Float64Array; // [L] |sum of g f|
+  sharedRatio: Float64Array; // [L] |s f_shared| / |sum of g f|
+}
 
 /** A figure for each (layer, expert), or for each layer. */
 export interface ContributionFigure {
