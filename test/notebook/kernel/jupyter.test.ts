@@ -74,10 +74,10 @@ describe.skipIf(!hasJupyter)(`Jupyter (skipped: ${SKIPPED})`, () => {
         .split("\n"),
     ).toHaveLength(5001);
     expect(value).toMatchObject([
-      { output_type: "execute_result", execution_count: 2, data: { "text/plain": "[ 2, 4 ]" } },
+      { output_type: "execute_result", execution_count: 2, data: { "text/plain": ["[ 2, 4 ]"] } },
     ]);
     expect(error).toMatchObject([{ output_type: "error", ename: "TypeError", evalue: "as it must" }]);
-    expect(last).toMatchObject([{ data: { "text/plain": "3" }, execution_count: 4 }]);
+    expect(last).toMatchObject([{ data: { "text/plain": ["3"] }, execution_count: 4 }]);
   });
 
   it("stops at a cell that fails and names its error", { timeout: 120_000 }, () => {
