@@ -11,7 +11,10 @@ import { RoutingLoad } from "./routing-load.js";
 import type { SqlRow, TraceDatabase } from "./trace-database.js";
 import { type VocabularyId, VocabularySpecialization } from "./vocabulary.js";
 
-/** Expert load and gate mass by document. */
+/**
+ * Expert load and gate mass by document. A row for each (document, layer, expert) comes out of DuckDB: for 10,000 documents of 28 layers x
+ * 64 experts that took 4.2 GiB and 366 s where `analyze` took 0.6 GiB and 152 s. For many documents use `analyze`.
+ */
 export async function sqlLoad(database: TraceDatabase, subset: TokenSubset = {}): Promise<RoutingLoad> {
   const { sums, where, layerAt, width, numExperts } = await prepared(database, subset);
   const batches = database.batches(

@@ -7,15 +7,7 @@ import { mean } from "../eval/statistics.js";
 import type { Model } from "../model/model.js";
 import type { ForestData } from "../plot/forest-plot.js";
 import { type AblationMode, Ablations } from "./ablations.js";
-import {
-  allSlots,
-  type Criterion,
-  criterionValues,
-  type ExpertSlot,
-  matchedControls,
-  rankSlots,
-  slotsLabel,
-} from "./expert-slots.js";
+import { allSlots, type Criterion, type ExpertSlot, matchedControls, rankSlots, slotsLabel } from "./expert-slots.js";
 import {
   ALL_GROUPS,
   type Effect,
@@ -27,6 +19,7 @@ import {
   valuesOf,
 } from "./paired-effect.js";
 import type { Answer, Questions } from "./questions.js";
+import { usefulness } from "./usefulness.js";
 
 export interface ScanOptions {
   /** Default "zero". */
@@ -86,7 +79,7 @@ export async function ablationScan(
   const rates = load.selectionRate();
   const rateOf = (slot: ExpertSlot) =>
     rates[slots.findIndex((s) => s.layer === slot.layer && s.expert === slot.expert)]!;
-  const targets = targetsOf(slots, load, options);
+  const targets = await targetsOf(model, questions, slots, load, options);
   const controls = targets.map((target, index) =>
     controlsOf(slots, rates, target, numControls, seed + index * numControls),
   );
@@ -121,14 +114,20 @@ export async function loadOn(model: Model, questions: Questions, signal?: AbortS
   return load;
 }
 
-function targetsOf(slots: readonly ExpertSlot[], load: RoutingLoad, options: ScanOptions): readonly ExpertSlot[] {
+async function targetsOf(
+  model: Model,
+  questions: Questions,
+  slots: readonly ExpertSlot[],
+  load: RoutingLoad,
+  options: ScanOptions,
+): Promise<readonly ExpertSlot[]> {
   const { experts = slots, top, by = "load" } = options;
   if (top === undefined) return experts;
   if (!(Number.isInteger(top) && top >= 1 && top <= experts.length)) {
     throw invalidArgument("top", `a number of experts from 1 to ${experts.length}`, top);
   }
   const wanted = new Set(experts.map((slot) => slotsLabel([slot])));
-  const ranked = rankSlots(slots, criterionValues(load, by));
+  const ranked = rankSlots(slots, await usefulness(model, questions, load, by, options.signal));
   return ranked.filter((slot) => wanted.has(slotsLabel([slot]))).slice(0, top);
 }
 

@@ -12,8 +12,8 @@ export interface ExpertSlot {
   expert: number;
 }
 
-/** Criteria of usefulness, each one number for each (layer, expert). */
-export const CRITERIA: readonly ["load", "gate-mass"] = ["load", "gate-mass"];
+/** Criteria of usefulness, each one number for each (layer, expert). The last two need activations: a pass over the tokens of their own. */
+export const CRITERIA: readonly ["load", "gate-mass", "ean", "reap"] = ["load", "gate-mass", "ean", "reap"];
 export type Criterion = (typeof CRITERIA)[number];
 
 /** "layer 3, expert 5", or "layer 3, experts 5, 6". */
@@ -36,7 +36,7 @@ export function allSlots({ moeLayers, numExperts }: Pick<RouterShape, "moeLayers
  *
  * @throws InvalidArgumentError for a criterion that is none.
  */
-export function criterionValues(load: RoutingLoad, criterion: Criterion): Float64Array {
+export function criterionValues(load: RoutingLoad, criterion: Exclude<Criterion, "ean" | "reap">): Float64Array {
   switch (criterion) {
     case "load":
       return load.selectionRate();

@@ -5,16 +5,10 @@ import { InvalidArgumentError, invalidArgument } from "../errors.js";
 import type { Model } from "../model/model.js";
 import { loadOn } from "./ablation-scan.js";
 import { Ablations } from "./ablations.js";
-import {
-  allSlots,
-  type Criterion,
-  criterionValues,
-  type ExpertSlot,
-  matchedControls,
-  rankSlots,
-} from "./expert-slots.js";
+import { allSlots, type Criterion, type ExpertSlot, matchedControls, rankSlots } from "./expert-slots.js";
 import { type Effect, pairedEffects } from "./paired-effect.js";
 import type { Questions } from "./questions.js";
+import { usefulness } from "./usefulness.js";
 
 export interface PruneOptions {
   /** Usefulness; default "load". Measured on `calibration`, by default on the questions themselves. */
@@ -81,7 +75,7 @@ export async function pruneReport(
   }
   const slots = allSlots(shape);
   const load = await loadOn(model, calibration, signal);
-  const values = criterionValues(load, by);
+  const values = await usefulness(model, calibration, load, by, signal);
   const ablations = await Ablations.open(model, questions, { mode: "mask", out, signal });
   const before = await ablations.without([]);
   const steps: PruneStep[] = [];

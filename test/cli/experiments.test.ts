@@ -105,7 +105,7 @@ describe("wrong uses", () => {
       "a criterion",
       call("ablate-scan", "--criterion", "size", "--out", join(folder, "x4")),
       2,
-      'Expected load or gate-mass for --criterion, got "size".',
+      'Expected load, gate-mass, ean or reap for --criterion, got "size".',
     ],
     [
       "a column",

@@ -99,7 +99,7 @@ describe("ablation scan", () => {
     [{ experts: [{ layer: 1, expert: 8 }] }, "Expected an expert from 0 to 7 for expert, got 8"],
     [{ top: 33 }, "Expected a number of experts from 1 to 32 for top, got 33"],
     [{ mode: "swap" as "zero" }, 'Expected zero or mask for mode, got "swap".'],
-    [{ top: 1, by: "size" as "load" }, 'Expected load or gate-mass for criterion, got "size".'],
+    [{ top: 1, by: "size" as "load" }, 'Expected load or gate-mass or ean or reap for criterion, got "size".'],
   ])("refuses %o", async (options, sentence) => {
     await expect(ablationScan(model, questions, { controls: 0, ...options })).rejects.toThrow(sentence);
   });

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Contributions } from "../../src/analysis/contribution.js";
 import { RoutingLoad } from "../../src/analysis/routing-load.js";
 import { openCheckpoint } from "../../src/checkpoint/checkpoint.js";
 import { ablationOf } from "../../src/experiment/ablations.js";
@@ -21,6 +22,15 @@ beforeAll(async () => {
   model = await Model.load(seededModel());
 });
 afterAll(() => model.dispose());
+
+/** The tokens of each line's first request. */
+function documents({ lines }: typeof questions): Promise<Int32Array>[] {
+  return lines!.map(async ({ context, choices, continuation }) => {
+    const answer = choices?.[0] ?? continuation!;
+    const ids = await model.tokenizer.encode(context! + answer);
+    return ids.slice(0, -1);
+  });
+}
 
 describe("prune report", () => {
   it("takes the least chosen experts of every layer out and says what that saves", async () => {
@@ -43,6 +53,16 @@ describe("prune report", () => {
     expect(three!.savedBytes).toBe(12 * bytes);
     expect(three!.weightBytes).toBe(report.weightBytes - 12 * bytes);
     expect(three!.controls).toHaveLength(12);
+  });
+
+  it("ranks by what experts contribute", async () => {
+    const [step] = (await pruneReport(model, questions, { remove: [1], by: "reap", controls: false })).steps;
+    const sums = await model.contributions(await Promise.all(documents(questions)));
+    const reap = new Contributions(sums, { moeLayers: [0, 1, 2, 3], numExperts: 8, numLayers: 4 }).reap().values;
+    for (const { layer, expert } of step!.experts) {
+      const ofLayer = Array.from(reap.subarray(layer * 8, layer * 8 + 8), (value) => (Number.isNaN(value) ? 0 : value));
+      expect(ofLayer[expert]).toBe(Math.min(...ofLayer));
+    }
   });
 
   it("refuses to leave fewer than k", async () => {
