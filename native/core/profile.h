@@ -16,7 +16,7 @@ enum class ProfileOp : uint8_t {
   Attention,     // scores and weighted values
   AttentionOut,  // output projection, add
   Route,         // norm, router, selection, shared gate
-  ExpertsIn,     // rows grouped by expert; gate, up; of the shared expert too
+  ExpertsIn,     // gate, up, of the shared expert too; of the shared expert too
   ExpertsOut,    // down, of the shared expert too
   ExpertsAdd,
   FeedForward,  // dense layers

@@ -36,7 +36,7 @@ import { tokensWithText } from "./sampling.js";
 import type { PrefixKind } from "./scheduler/prefix-tree.js";
 import type { SequenceKind } from "./scheduler/sequence.js";
 import { SEGMENT } from "./segments.js";
-import { StepProfile } from "./step-profile.js";
+import { profileSteps, type StepProfile } from "./step-profile.js";
 
 export interface ForwardOptions {
   /** Rows whose logits are wanted. Default "last". */
@@ -264,18 +264,8 @@ export class Model {
   }
 
   /** What `work` returns, and where the time of the steps that it took went. One profile at a time on a model and its variants. */
-  async profile<T>(work: () => Promise<T>): Promise<{ value: T; profile: StepProfile }> {
-    const { engine } = this.parts;
-    await engine.startProfile();
-    const start = performance.now();
-    try {
-      const value = await work();
-      const wallSeconds = (performance.now() - start) / 1000;
-      return { value, profile: new StepProfile(await engine.stopProfile(), wallSeconds) };
-    } catch (error) {
-      await engine.stopProfile().catch(() => {}); // stopped already, or disposed
-      throw error;
-    }
+  profile<T>(work: () => Promise<T>): Promise<{ value: T; profile: StepProfile }> {
+    return profileSteps(this.parts.engine, work);
   }
 
   /** @internal What this model's sequences depend on, and what is recorded of them. */

@@ -1,5 +1,6 @@
 /** Where the time of native steps went: one row per op, or per op and layer, the longest first. */
 import type { NativeProfile } from "../native/binding.js";
+import type { Engine } from "./engine.js";
 
 /** An op, in all layers or in one. */
 export interface ProfileRow {
@@ -83,5 +84,22 @@ export class StepProfile {
       gigamacsPerSecond: perSecond(sum(native.macs)),
       waiting: seconds > 0 ? Math.max(0, 1 - sum(native.busySeconds) / (seconds * native.threads)) : 0,
     };
+  }
+}
+
+/** Profiles the steps of `work`; the profile ends with it, be it by an error. */
+export async function profileSteps<T>(
+  engine: Engine,
+  work: () => Promise<T>,
+): Promise<{ value: T; profile: StepProfile }> {
+  await engine.startProfile();
+  const start = performance.now();
+  try {
+    const value = await work();
+    const wallSeconds = (performance.now() - start) / 1000;
+    return { value, profile: new StepProfile(await engine.stopProfile(), wallSeconds) };
+  } catch (error) {
+    await engine.stopProfile().catch(() => {}); // stopped already, or disposed
+    throw error;
   }
 }

@@ -17,7 +17,7 @@ describe("a profile", () => {
     const rows = profile.byOp();
     expect(new Set(rows.map(({ op }) => op)).size).toBe(rows.length);
     expect(rows.map(({ op }) => op)).toEqual(
-      expect.arrayContaining(["attention", "experts in", "shared expert", "head"]),
+      expect.arrayContaining(["attention", "experts in", "experts out", "head"]),
     );
     expect(rows.map(({ seconds }) => seconds)).toEqual(rows.map(({ seconds }) => seconds).toSorted((a, b) => b - a));
     const total = rows.reduce((sum, { share }) => sum + share, 0);

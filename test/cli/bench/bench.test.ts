@@ -49,7 +49,7 @@ describe("bench", () => {
     const { code, stdout } = await runCli(argv);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^op +calls +ms +share/m);
-    expect(stdout).toMatch(/^shared expert \d +\d+ /m);
+    expect(stdout).toMatch(/^experts in \d +\d+ /m);
     const [report] = JSON.parse((await runCli([...argv, "--json"])).stdout);
     expect(report.decode.byOp.length).toBeGreaterThan(5);
     expect(report.prefill.tokens).toBe(512);

@@ -1,5 +1,5 @@
-// The loops behind the ceilings. They lie outside arch/ because nothing is computed with them: each function names its instruction
-// set in an attribute and is called where the machine has it.
+// The loops behind the ceilings. Nothing is computed with them, so they share one file: each function names its instruction set in an
+// attribute, not the file in its name, and is called where the machine has it.
 #include <array>
 
 #include "cpu/ceilings.h"
