@@ -1,5 +1,7 @@
 #include "addon/model_wrap.h"
 
+#include <map>
+
 #include "addon/addon_data.h"
 #include "addon/cancel_flag.h"
 #include "addon/session_wrap.h"
@@ -71,6 +73,9 @@ Napi::Object from_profile(Napi::Env env, Profile&& profile, int threads) {
   return object;
 }
 
+const std::map<std::string, CacheType> kCacheTypes = {
+    {"f32", CacheType::F32}, {"bf16", CacheType::BF16}, {"f16", CacheType::F16}, {"q8_0", CacheType::Q8_0}};
+
 }  // namespace
 
 void ModelWrap::start_profile(const Napi::CallbackInfo& info) {
@@ -104,11 +109,12 @@ Napi::Value ModelWrap::create_session(const Napi::CallbackInfo& info) {
     model();
     const Napi::Object options = to_object(info[0], "options");
     const std::string type = to_string(options.Get("cacheType"), "cacheType");
-    if (type != "f32" && type != "bf16") {
-      fail(ErrorCode::InvalidArgument, "Expected \"f32\" or \"bf16\" for cacheType, got ", type, ".");
+    const auto known = kCacheTypes.find(type);
+    if (known == kCacheTypes.end()) {
+      fail(ErrorCode::InvalidArgument, "Expected f32, bf16, f16 or q8_0 for cacheType, got ", type, ".");
     }
     const int chunk_rows = static_cast<int>(to_integer(options.Get("chunkRows"), "chunkRows", 1, 1 << 20));
-    return SessionWrap::create(info.Env(), model_, type == "f32" ? CacheType::F32 : CacheType::BF16, chunk_rows);
+    return SessionWrap::create(info.Env(), model_, known->second, chunk_rows);
   });
 }
 

@@ -22,7 +22,7 @@ KvCache::Page::~Page() { --*live_pages; }
 
 KvCache::KvCache(const ModelConfig& config, CacheType type)
     : num_layers_(config.num_layers), type_(type), num_pages_(std::make_shared<size_t>(0)) {
-  head_bytes_ = size_t{2} * config.head_dim * kTilePositions * element_bytes();
+  head_bytes_ = cache_head_bytes(type, config.head_dim);
   page_bytes_ = head_bytes_ * config.num_key_value_heads;
 }
 

@@ -1,9 +1,7 @@
 // Keys and values of all sequences, in pages of 64 positions of one layer. Pages are shared between sequences with a common prefix
 // and copied when one of them writes; a page is freed when the last sequence lets go of it.
-//
-// Layout of a page, per key/value head: keys transposed (head_dim, 64), then values (64, head_dim). Transposed keys let one vector
-// of positions meet one query element at a time, so scores need no sum across lanes. Cut at absolute positions: the tile that a key
-// falls into depends on its position alone.
+// They are cut at absolute positions: the tile that a key falls into depends on its position alone. A page holds the heads one after the
+// other, each as cache_page.h says.
 #pragma once
 
 #include <algorithm>
@@ -12,13 +10,10 @@
 #include <memory>
 #include <vector>
 
+#include "core/cache_page.h"
 #include "core/config.h"
 
 namespace moescope {
-
-constexpr int kTilePositions = 64;
-
-enum class CacheType : uint8_t { F32, BF16 };
 
 class KvCache {
  public:
@@ -51,10 +46,10 @@ class KvCache {
   }
 
   CacheType type() const { return type_; }
-  size_t element_bytes() const { return type_ == CacheType::F32 ? 4 : 2; }
   // Bytes from the start of a page to the keys and values of one key/value head.
-  size_t key_offset(int kv_head) const { return kv_head * head_bytes_; }
-  size_t value_offset(int kv_head) const { return kv_head * head_bytes_ + head_bytes_ / 2; }
+  size_t head_offset(int kv_head) const { return kv_head * head_bytes_; }
+  // Keys and values of one head of one page.
+  size_t head_bytes() const { return head_bytes_; }
   size_t bytes() const { return *num_pages_ * page_bytes_; }
 
  private:
@@ -79,7 +74,7 @@ class KvCache {
   const Sequence& at(int sequence) const;
 
   int num_layers_;
-  size_t head_bytes_;  // keys and values of one head of one page
+  size_t head_bytes_;
   size_t page_bytes_;
   CacheType type_;
   std::shared_ptr<size_t> num_pages_;

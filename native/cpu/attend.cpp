@@ -24,25 +24,6 @@ void rotate(RopeLayout layout, int head_dim, const float* cos, const float* sin,
   }
 }
 
-// `count` elements, `stride` apart in the page, rounded to the cache's type.
-void write_cache(CacheType type, const float* values, int count, int stride, std::byte* page) {
-  for (int i = 0; i < count; ++i) {
-    if (type == CacheType::F32) {
-      std::memcpy(page + static_cast<int64_t>(i) * stride * 4, &values[i], 4);
-    } else {
-      const uint16_t rounded = float_to_bf16(values[i]);
-      std::memcpy(page + static_cast<int64_t>(i) * stride * 2, &rounded, 2);
-    }
-  }
-}
-
-// Cached elements as fp32: in place for an fp32 cache, else converted into `room`.
-const float* read_cache(CacheType type, const std::byte* stored, int64_t count, float* room) {
-  if (type == CacheType::F32) return reinterpret_cast<const float*>(stored);
-  dequantize_row(DType::BF16, stored, room, count);
-  return room;
-}
-
 }  // namespace
 
 void CpuBackend::attend(int layer, const Batch& batch, float* x) {
@@ -94,13 +75,13 @@ void CpuBackend::rope_and_cache(int layer, const Batch& batch) {
 
     KvCache& cache = *batch.cache;
     std::byte* page = cache.page(batch.rows[row].sequence, layer, position / kTilePositions);
-    const size_t slot = static_cast<size_t>(position % kTilePositions), element = cache.element_bytes();
+    const int slot = static_cast<int>(position % kTilePositions);
     for (int head = 0; head < config_.num_key_value_heads; ++head) {
       float* k = &k_[row * config_.kv_size() + head * head_dim];
       const float* v = &v_[row * config_.kv_size() + head * head_dim];
       rotate(config_.rope_layout, head_dim, cos.data(), sin.data(), k);
-      write_cache(cache.type(), k, head_dim, kTilePositions, page + cache.key_offset(head) + slot * element);
-      write_cache(cache.type(), v, head_dim, 1, page + cache.value_offset(head) + slot * head_dim * element);
+      write_key(cache.type(), k, head_dim, slot, page + cache.head_offset(head));
+      write_value(cache.type(), v, head_dim, slot, page + cache.head_offset(head));
     }
   });
 }
@@ -133,8 +114,8 @@ ProfileWork CpuBackend::attention_work(const Batch& batch) const {
   for (const BatchRun& run : batch.runs) {
     const int64_t end = run.first_position + run.num_rows;
     const int64_t pairs = run.num_rows * (run.first_position + end + 1) / 2;  // of a query and a key that it sees
-    const int64_t element_bytes = static_cast<int64_t>(batch.cache->element_bytes());
-    work += {2 * end * config_.kv_size() * element_bytes, 2 * pairs * config_.q_size()};
+    const int64_t head_bytes = static_cast<int64_t>(batch.cache->head_bytes());
+    work += {end * config_.num_key_value_heads * head_bytes / kTilePositions, 2 * pairs * config_.q_size()};
   }
   return work;
 }
@@ -168,10 +149,9 @@ void CpuBackend::attention(int layer, const Batch& batch) {
     }
 
     for (int64_t tile = 0; tile <= last_tile; ++tile) {
-      const std::byte* page = cache.page(item.run->sequence, layer, tile);
-      const float* keys = read_cache(cache.type(), page + cache.key_offset(item.kv_head), tile_size, room.data());
-      const float* values =
-          read_cache(cache.type(), page + cache.value_offset(item.kv_head), tile_size, room.data() + tile_size);
+      const std::byte* head = cache.page(item.run->sequence, layer, tile) + cache.head_offset(item.kv_head);
+      const float* keys = read_keys(cache.type(), head, head_dim, room.data());
+      const float* values = read_values(cache.type(), head, head_dim, room.data() + tile_size);
       // Rows before the tile see none of it: the rows that see it are the last ones.
       const int64_t tile_start = tile * kTilePositions;
       const int from = static_cast<int>(std::max<int64_t>(0, tile_start - first_position)) * group;

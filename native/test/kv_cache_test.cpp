@@ -23,11 +23,12 @@ ModelConfig small_config() {
 
 constexpr int kLayers = 3, kHeads = 2, kHeadDim = 6;
 
-// Where element `d` of a key or value lies in the bytes of its page, by the layout in kv_cache.h.
+size_t element_bytes(CacheType type) { return type == CacheType::F32 ? 4 : 2; }
+
+// Where element `d` of a key or value lies in the bytes of its page, by the layout in cache_page.h.
 size_t place(const KvCache& cache, bool is_key, int head, int64_t slot, int d) {
-  const size_t bytes = cache.element_bytes();
-  return is_key ? cache.key_offset(head) + (d * kTilePositions + slot) * bytes
-                : cache.value_offset(head) + (slot * kHeadDim + d) * bytes;
+  const int64_t element = is_key ? d * kTilePositions + slot : kHeadDim * kTilePositions + slot * kHeadDim + d;
+  return cache.head_offset(head) + static_cast<size_t>(element) * element_bytes(cache.type());
 }
 
 // Every element of one position in all layers, as the 16-bit number that the test writes there.
@@ -76,7 +77,7 @@ std::vector<uint16_t> random_numbers(check::Random& random, int count) {
 }
 
 size_t page_bytes(CacheType type) {
-  return size_t{2} * kHeads * kHeadDim * kTilePositions * (type == CacheType::F32 ? 4 : 2);
+  return size_t{2} * kHeads * kHeadDim * kTilePositions * element_bytes(type);
 }
 
 }  // namespace
@@ -93,8 +94,8 @@ CASE("keys and values of all heads have places of their own within the page") {
         }
       }
     }
-    CHECK_EQ(places.size(), page_bytes(type) / cache.element_bytes());
-    CHECK_EQ(*places.rbegin() + cache.element_bytes(), page_bytes(type));
+    CHECK_EQ(places.size(), page_bytes(type) / element_bytes(type));
+    CHECK_EQ(*places.rbegin() + element_bytes(type), page_bytes(type));
   }
 }
 

@@ -131,7 +131,7 @@ inline Rows whole(Session& session, const std::vector<int32_t>& tokens, int sequ
 }
 
 // Runs `compare` with what each model computes for a prompt alone, in chunks of 512 on one thread: in both precisions, in every way of
-// this machine to multiply, for both cache types.
+// this machine to multiply, the first for all cache types.
 inline void for_each_model(
     const std::function<void(const TinyCheckpoint&, CacheType, const std::vector<int32_t>& prompt,
                              const Rows& expected)>& compare) {
@@ -139,9 +139,9 @@ inline void for_each_model(
     fast_under_test = way < 0 ? nullptr : &fast_kernels(way);
     for (const TinyCheckpoint* model : all_models()) {
       const std::vector<int32_t> prompt = random_tokens(kPromptTokens, model->config.vocab_size, 11);
-      for (CacheType type : {CacheType::F32, CacheType::BF16}) {
+      for (CacheType type : {CacheType::F32, CacheType::BF16, CacheType::F16, CacheType::Q8_0}) {
         // Ways differ in products with weights only: one cache type says enough of all but the first.
-        if (way > 0 && type == CacheType::F32) continue;
+        if (way >= 0 && type != CacheType::BF16) continue;
         Session session(model->load(), type, 512);
         compare(*model, type, prompt, whole(session, prompt));
       }

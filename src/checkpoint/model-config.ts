@@ -1,4 +1,4 @@
-import type { PlanConfig } from "../native/binding.js";
+import type { CacheType, PlanConfig } from "../native/binding.js";
 import { badFile, unsupported } from "./refuse.js";
 import type { RopeScaling } from "./rope.js";
 
@@ -162,6 +162,13 @@ export function countParameters(config: ModelConfig): ParameterCounts {
 }
 
 /** Bytes that one more token takes in the key/value cache. */
-export function kvCacheBytesPerToken(config: PlanConfig, cacheType: "f32" | "bf16"): number {
-  return 2 * config.numLayers * config.numKeyValueHeads * config.headDim * (cacheType === "f32" ? 4 : 2);
+export function kvCacheBytesPerToken(config: PlanConfig, cacheType: CacheType): number {
+  const { headDim } = config;
+  const headBytes = {
+    f32: 4 * headDim,
+    bf16: 2 * headDim,
+    f16: 2 * headDim,
+    q8_0: headDim + 2 * Math.ceil(headDim / 32),
+  };
+  return 2 * config.numLayers * config.numKeyValueHeads * headBytes[cacheType];
 }

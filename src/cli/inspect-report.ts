@@ -7,7 +7,7 @@ import { sumBytes } from "../checkpoint/storage-types.js";
 import { MoescopeError } from "../errors.js";
 import { type MemoryPlan, memoryPlan } from "../model/memory-plan.js";
 import { CHUNK_ROWS } from "../model/model.js";
-import type { PlanTensor } from "../native/binding.js";
+import { CACHE_TYPES, type CacheType, type PlanTensor } from "../native/binding.js";
 import { LAYER_HOOKS, MODEL_HOOKS } from "../router/interventions.js";
 import { type RouterShape, routerShapeOf } from "../router/shape.js";
 import { loadModelText } from "../tokenizer/load.js";
@@ -33,7 +33,7 @@ export interface HookPoint {
 /** Bytes. Weights are mapped from their files: the system may drop and read them again, so they are wanted, not required. */
 export interface InspectMemory {
   weightsMapped: number;
-  kvCache: Record<"f32" | "bf16", { perToken: number; fullContext: number }>;
+  kvCache: Record<CacheType, { perToken: number; fullContext: number }>;
   /** Buffers of one step. */
   workspace: number;
   /** What loading the model would find and do now. */
@@ -63,7 +63,7 @@ export interface InspectReport {
 
 export interface InspectOptions {
   hooks?: boolean;
-  cacheType?: "f32" | "bf16";
+  cacheType?: CacheType;
 }
 
 export async function inspectReport(checkpoint: Checkpoint, options: InspectOptions = {}): Promise<InspectReport> {
@@ -106,13 +106,13 @@ export async function inspectReport(checkpoint: Checkpoint, options: InspectOpti
   };
 }
 
-function inspectMemory(checkpoint: Checkpoint, cacheType: "f32" | "bf16" | undefined): InspectMemory {
+function inspectMemory(checkpoint: Checkpoint, cacheType: CacheType | undefined): InspectMemory {
   const plan = memoryPlan(checkpoint, { cacheType, stepRows: CHUNK_ROWS });
-  const cache = (type: "f32" | "bf16") => {
+  const cache = (type: CacheType) => {
     const perToken = kvCacheBytesPerToken(checkpoint.config, type);
     return { perToken, fullContext: perToken * checkpoint.config.maxContext };
   };
-  const kvCache = { f32: cache("f32"), bf16: cache("bf16") };
+  const kvCache = Object.fromEntries(CACHE_TYPES.map((type) => [type, cache(type)])) as InspectMemory["kvCache"];
   return { weightsMapped: plan.weights, kvCache, workspace: plan.workspace, plan };
 }
 

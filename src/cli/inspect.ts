@@ -1,8 +1,10 @@
 /** `moescope inspect`: what a checkpoint is, without loading its weights; with --validate, whether they are healthy. */
+
 import type { Command } from "commander";
 import { openCheckpoint } from "../checkpoint/checkpoint.js";
 import { CheckpointError } from "../errors.js";
 import { memoryWarnings } from "../model/memory-plan.js";
+import { CACHE_TYPES, type CacheType } from "../native/binding.js";
 import { type InspectReport, inspectReport } from "./inspect-report.js";
 import type { Terminal } from "./io.js";
 import { modelPath } from "./load.js";
@@ -105,7 +107,7 @@ function reportText(report: InspectReport): string {
     ["sampling", samplingText(report)],
     ["router", router === null ? "none, a dense model" : routerText(router)],
     ["weights", `${formatBytes(memory.weightsMapped)} mapped`],
-    ["kv cache", (["f32", "bf16"] as const).map((type) => kvText(type, report)).join("; ")],
+    ["kv cache", CACHE_TYPES.map((type) => kvText(type, report)).join("; ")],
     ["workspace", `about ${formatBytes(memory.workspace)}`],
     ["free now", formatBytes(memory.plan.available.bytes)],
   ];
@@ -165,7 +167,7 @@ function routerText({
   return `${numExpertsPerToken} of ${numExperts} experts in ${layers}, ${gates}${router.hasSharedExpert ? ", and a shared expert" : ""}`;
 }
 
-function kvText(type: "f32" | "bf16", { memory }: InspectReport): string {
+function kvText(type: CacheType, { memory }: InspectReport): string {
   const { perToken, fullContext } = memory.kvCache[type];
   return `${type} ${formatBytes(perToken)} per token, ${formatBytes(fullContext)} at full context`;
 }

@@ -1,6 +1,8 @@
 /** Options that commands share, and the parsers that turn their text into checked values. */
+
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { RopeScalingOverride } from "../checkpoint/rope-scaling.js";
+import { CACHE_TYPES, type CacheType } from "../native/binding.js";
 import { suggestionFor } from "./suggest.js";
 
 /** What every command that loads a model understands. */
@@ -9,7 +11,7 @@ export interface ModelOptions {
   threads?: number;
   ropeScaling?: RopeScalingOverride | null;
   maxContext?: number;
-  cacheType?: "f32" | "bf16";
+  cacheType?: CacheType;
   precision?: "ref" | "fast";
   kvCacheMib?: number;
   quiet?: boolean;
@@ -30,8 +32,8 @@ export function withModelOptions(command: Command): Command {
     .option("--max-context <n>", "context in tokens (default: all that the model can do)", integer(1))
     .option(
       "--cache-type <type>",
-      "keys and values in f32 (exact, default) or bf16 (half the memory)",
-      oneOf("f32", "bf16"),
+      "keys and values in f32 (exact, default), bf16 or f16 (half the memory) or q8_0 (about a quarter)",
+      oneOf(...CACHE_TYPES),
     )
     .option(
       "--kv-cache-mib <n>",

@@ -1,7 +1,7 @@
 /** What a caller may say when a model is loaded. */
 import type { RopeScalingOverride } from "../checkpoint/rope-scaling.js";
 import { invalidArgument, MoescopeError } from "../errors.js";
-import type { Precision } from "../native/binding.js";
+import { CACHE_TYPES, type CacheType, type Precision } from "../native/binding.js";
 import type { MemoryPlan } from "./memory-plan.js";
 
 export interface LoadOptions {
@@ -16,8 +16,8 @@ export interface LoadOptions {
    * another one of the machine's.
    */
   precision?: Precision;
-  /** Type of the key/value cache; "f32" keeps `ref` exact, "bf16" takes half the memory. */
-  cacheType?: "f32" | "bf16";
+  /** Type of the key/value cache; "f32" keeps `ref` exact, "bf16" and "f16" take half the memory, "q8_0" about a quarter. */
+  cacheType?: CacheType;
   /** YaRN, in place of what the file says; null turns it off. */
   ropeScaling?: RopeScalingOverride | null;
   /** Context in tokens, in place of what the file says. */
@@ -46,7 +46,9 @@ export function checkLoadOptions(options: LoadOptions): void {
     );
   }
   if (precision !== "ref" && precision !== "fast") throw invalidArgument("precision", '"ref" or "fast"', precision);
-  if (cacheType !== "f32" && cacheType !== "bf16") throw invalidArgument("cacheType", '"f32" or "bf16"', cacheType);
+  if (!CACHE_TYPES.includes(cacheType)) {
+    throw invalidArgument("cacheType", `one of ${CACHE_TYPES.join(", ")}`, cacheType);
+  }
   if (kvCacheBytes !== undefined && !(Number.isSafeInteger(kvCacheBytes) && kvCacheBytes >= 0)) {
     throw invalidArgument("kvCacheBytes", "a whole number of bytes", kvCacheBytes);
   }

@@ -1,8 +1,10 @@
 /** How much memory a model takes, before anything is loaded: from its config, the size of its weights and what is free. */
+
 import type { Checkpoint } from "../checkpoint/checkpoint.js";
 import { kvCacheBytesPerToken } from "../checkpoint/model-config.js";
 import { sumBytes } from "../checkpoint/storage-types.js";
 import { MoescopeError } from "../errors.js";
+import type { CacheType } from "../native/binding.js";
 import { type AvailableMemory, availableMemory } from "./available-memory.js";
 import { readRate } from "./read-rate.js";
 
@@ -10,7 +12,7 @@ import { readRate } from "./read-rate.js";
 export interface MemoryPlan {
   /** Mapped from their files: the system drops and reads them again as it needs the room. */
   weights: number;
-  cacheType: "f32" | "bf16";
+  cacheType: CacheType;
   /** Keys and values of one token, and of one text that fills the context. */
   kvPerToken: number;
   kvFullContext: number;
@@ -33,7 +35,7 @@ export interface Paging {
 }
 
 export interface MemoryPlanOptions {
-  cacheType?: "f32" | "bf16";
+  cacheType?: CacheType;
   kvCacheBytes?: number;
   /** Rows of one step. */
   stepRows: number;
@@ -77,7 +79,7 @@ export function checkMemory(plan: MemoryPlan, askedContext: number | undefined):
   const needed = tokens * kvPerToken + workspace;
   if (needed <= available.bytes) return;
   const fits = tokensThatFit(available, workspace, kvPerToken);
-  const way = cacheType === "f32" ? " or keep them in bf16, which takes half" : "";
+  const way = cacheType === "f32" ? " or keep them in bf16 or q8_0, which take half and a quarter" : "";
   throw new MoescopeError(
     "OUT_OF_MEMORY",
     `Keys and values of ${tokens} tokens in ${cacheType} and the workspace take ${formatSize(needed)}, ` +

@@ -7,7 +7,7 @@ import { invalidArgument } from "../errors.js";
 import type { OllamaDefaults } from "../hub/ollama-params.js";
 import { resolveWithDefaults } from "../hub/resolve.js";
 import { loadAddon } from "../native/addon.js";
-import type { CaptureLevel, Precision, RouteRule, StepContributions } from "../native/binding.js";
+import type { CacheType, CaptureLevel, Precision, RouteRule, StepContributions } from "../native/binding.js";
 import { ExpertLoad } from "../router/expert-load.js";
 import { checkInterventions, type LayeredIntervention } from "../router/intervention-check.js";
 import { canonicalJson, hashInterventions, layerCacheKeys } from "../router/intervention-keys.js";
@@ -71,7 +71,7 @@ export interface ModelParts {
   precision: Precision;
   device: string;
   threads: number;
-  cacheType: "f32" | "bf16";
+  cacheType: CacheType;
   memory: MemoryPlan;
 }
 

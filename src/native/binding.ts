@@ -200,6 +200,10 @@ export interface StepSegment {
  */
 export type Precision = "ref" | "fast";
 
+/** Types of the key/value cache. q8_0: bytes, and a half-precision scale for every 32 elements of a head. */
+export const CACHE_TYPES = ["f32", "bf16", "f16", "q8_0"] as const;
+export type CacheType = (typeof CACHE_TYPES)[number];
+
 export type CaptureLevel = "counts" | "topk" | "logits" | "hidden";
 
 export interface StepRequest {
@@ -345,7 +349,7 @@ export interface NativeProfile {
 
 export interface NativeModel {
   /** `chunkRows`: rows that are computed at once; the workspace grows with it, the bits do not depend on it. */
-  createSession(options: { cacheType: "f32" | "bf16"; chunkRows: number }): NativeSession;
+  createSession(options: { cacheType: CacheType; chunkRows: number }): NativeSession;
   /** Bytes of weights that stay mapped, and bytes that were copied (norms, biases, routers). */
   mappedBytes(): number;
   copiedBytes(): number;

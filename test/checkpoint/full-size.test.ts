@@ -74,6 +74,7 @@ describe("models of full size", () => {
     const parsed = parseHfConfig(JSON.parse(JSON.stringify(MODELS[0]!.config)), "config.json");
     expect(kvCacheBytesPerToken(parsed, "bf16")).toBe(2 * 28 * 4 * 128 * 2);
     expect(kvCacheBytesPerToken(parsed, "f32")).toBe(2 * 28 * 4 * 128 * 4);
+    expect(kvCacheBytesPerToken(parsed, "q8_0")).toBe((2 * 28 * 4 * 128 * 34) / 32);
   });
 
   it("an early Q5_K_M file of 41 GB opens by its header alone, with the context stretched on demand", async () => {

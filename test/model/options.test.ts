@@ -14,7 +14,7 @@ it.each<[LoadOptions, string, RegExp]>([
   [{ threads: untyped("2") }, "INVALID_ARGUMENT", /for threads, got "2"/],
   [{ device: untyped("cuda:9") }, "UNSUPPORTED", /device .* got "cuda:9"/],
   [{ precision: untyped("fp8") }, "INVALID_ARGUMENT", /for precision, got "fp8"/],
-  [{ cacheType: untyped("q8_0") }, "INVALID_ARGUMENT", /for cacheType, got "q8_0"/],
+  [{ cacheType: untyped("q4_0") }, "INVALID_ARGUMENT", /for cacheType, got "q4_0"/],
   [{ maxContext: 0 }, "INVALID_ARGUMENT", /for maxContext/],
   [{ maxContext: 1025 }, "INVALID_ARGUMENT", /at most the 1024 tokens/],
   [{ ropeScaling: untyped({ type: "linear", factor: 2 }) }, "INVALID_ARGUMENT", /for ropeScaling.type, got "linear"/],

@@ -1,9 +1,11 @@
 /** What a model answers about a text does not depend on what else is asked, how, or how closely it is watched: bit for bit. */
+
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { seededModelFolder } from "../../src/cli/seeded-model.js";
 import { Model } from "../../src/model/model.js";
 import { packageRoot } from "../../src/native/addon.js";
+import { CACHE_TYPES } from "../../src/native/binding.js";
 import type { TraceColumns } from "../../src/router/trace-columns.js";
 import { sameBits } from "./compare.js";
 
@@ -100,7 +102,7 @@ describe("same bits", () => {
     },
   );
 
-  it.each(["f32", "bf16"] as const)(
+  it.each(CACHE_TYPES)(
     "scores the same whole, cut anywhere and token by token, on a cache in %s",
     async (cacheType) => {
       const other = await Model.load(folder, { cacheType });
