@@ -1,7 +1,9 @@
 /** `moescope bench`: how fast the engine is here, as fractions of what the machine can do and beside a peer. */
+
 import { type Command, Option } from "commander";
 import { InvalidArgumentError } from "../errors.js";
 import { loadAddon, packageVersion } from "../native/addon.js";
+import { CACHE_TYPES, type CacheType } from "../native/binding.js";
 import { FILE_TYPE_NAMES, type FileType } from "../quantize/file-type.js";
 import { type BenchSettings, benchModel, type ModelRun } from "./bench/bench-model.js";
 import { withBusyCore } from "./bench/busy-core.js";
@@ -36,7 +38,7 @@ interface Options {
   profile?: boolean;
   threads?: number;
   precision: "ref" | "fast";
-  cacheType: "f32" | "bf16";
+  cacheType: CacheType;
   out?: string;
   writeOnly?: boolean;
   discard?: boolean;
@@ -71,7 +73,7 @@ export function registerBench(program: Command, terminal: Terminal): void {
     .option("--profile", "where the time goes, by op and layer, in place of figures")
     .option("--threads <n>", "threads of all engines (default: the cores that are there)", integer(1, 1024))
     .option("--precision <precision>", "ref or fast", oneOf("ref", "fast"), "fast")
-    .option("--cache-type <type>", "keys and values in f32 or bf16", oneOf("f32", "bf16"), "bf16")
+    .option("--cache-type <type>", "type of keys and values", oneOf(...CACHE_TYPES), "bf16")
     .option("--out <place>", "write the figures as JSON to a file, or to a folder under the machine's name")
     .addOption(new Option("--write-only", "write the synthetic model to the user's cache, print its path and stop"))
     .addOption(new Option("--discard", "delete the synthetic model when done").conflicts("writeOnly"))
