@@ -15,13 +15,17 @@ namespace moescope {
 
 namespace {
 
-// The cgroup v2 quota in cores, or a very large number.
+// The cgroup's quota in cores, or a very large number. Version 2 has one file, version 1 two.
 double quota_cores() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
   std::string quota;
   double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 1e9;
-  return std::atof(quota.c_str()) / period;
+  std::ifstream both("/sys/fs/cgroup/cpu.max");
+  if (!(both >> quota >> period)) {
+    std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") >> quota;
+    std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_period_us") >> period;
+  }
+  const double allowed = std::atof(quota.c_str());  // "max" and -1: no quota
+  return allowed > 0 && period > 0 ? allowed / period : 1e9;
 }
 
 }  // namespace

@@ -231,10 +231,12 @@ inline void unpack_q5_k(const uint8_t* block, uint16_t* out) {
 // `count` elements of a row from element `first` on, both whole blocks.
 using RowUnpack = void (*)(const uint8_t* row, int64_t first, int64_t count, uint16_t* high, uint16_t* low);
 
-// Rows lie one after another. The machine follows them by itself but for the beginnings of pages.
-inline void prefetch_ahead(const uint8_t* bytes) {
+// Rows lie one after another, but the machine follows them less far ahead than memory is away.
+template <int kBytes>
+inline void prefetch_ahead(const uint8_t* block) {
   constexpr int kAhead = 2048;
-  _mm_prefetch(reinterpret_cast<const char*>(bytes + kAhead), _MM_HINT_T0);
+#pragma GCC unroll 4
+  for (int i = 0; i < kBytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(block + kAhead + i), _MM_HINT_T0);
 }
 
 template <DType kType, void (*kUnpack)(const uint8_t*, uint16_t*)>
@@ -242,7 +244,7 @@ void unpack_blocks(const uint8_t* row, int64_t first, int64_t count, uint16_t* h
   constexpr BlockShape kBlock = block_shape(kType);
   const uint8_t* block = row + first / kBlock.elements * kBlock.bytes;
   for (int64_t i = 0; i < count; i += kBlock.elements, block += kBlock.bytes) {
-    prefetch_ahead(block);
+    prefetch_ahead<kBlock.bytes>(block);
     kUnpack(block, high + i / kBf16Step * kStepWords);
   }
 }
