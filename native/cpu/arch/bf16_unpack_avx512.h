@@ -107,7 +107,9 @@ inline void scale_32(__m256i bytes, __m512 first_scale, __m512 second_scale, uin
 
 inline void unpack_q8_0(const uint8_t* block, uint16_t* out) {
   const __m512 d = half_at(block);
-  scale_32(load_32(block + 2), d, d, out);
+  const __m512 first = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_16(block + 2)));
+  const __m512 second = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_16(block + 18)));
+  store(out, to_bf16(_mm512_mul_ps(first, d), _mm512_mul_ps(second, d)));
 }
 
 inline void unpack_q6_k(const uint8_t* block, uint16_t* out) {
