@@ -2,6 +2,7 @@
 #include "cpu/thread_pool.h"
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <numeric>
 #include <string>
@@ -56,6 +57,22 @@ CASE("what a job wrote is there when it returns, without locks of its own") {
     pool.parallel_for(500, [&](int64_t item, int) { values[item] = item * round; });
     pool.parallel_for(500, [&](int64_t item, int) { sums[item] = values[499 - item] + values[item]; });
     CHECK(std::all_of(sums.begin(), sums.end(), [&](int64_t sum) { return sum == 499 * round; }));
+  }
+}
+
+CASE("a worker that has claimed an item is waited for, awake and asleep") {
+  ThreadPool pool(2);
+  for (int milliseconds : {0, 5}) {
+    std::atomic<int> begun = 0;
+    std::atomic<bool> finished = false;
+    pool.parallel_for(2, [&](int64_t, int thread) {
+      begun.fetch_add(1);
+      while (begun.load() < 2) std::this_thread::yield();  // each has one
+      if (thread == 0) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+      finished.store(true);
+    });
+    CHECK(finished.load());
   }
 }
 
