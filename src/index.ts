@@ -306,6 +306,7 @@ export type { CaptureLevel } from "./native/binding.js";
 // notebook
 export { clearOutput, display, input, isNotebook } from "./notebook/display.js";
 export type { DisplayMessage } from "./notebook/host.js";
+export { type ShowOptions, show, showBundle } from "./notebook/show/show.js";
 // plot
 export { type ConfidenceLineData, confidenceLine } from "./plot/confidence-line.js";
 export { type DomainHeatmapData, domainHeatmap } from "./plot/domain-heatmap.js";
