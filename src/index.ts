@@ -21,6 +21,7 @@ export {
   type DocumentSums,
   type SuperExpert,
 } from "./analysis/contribution.js";
+export { GateRatios, type SkippedShare } from "./analysis/dynamic-skip.js";
 export { FlipsByMargin, type MarginFlips } from "./analysis/flips-by-margin.js";
 export { entropy, jensenShannon, millerMadow, mutualInformation } from "./analysis/information.js";
 export { LayerTransitions } from "./analysis/layer-transitions.js";
@@ -70,6 +71,7 @@ export {
   tokenConfidence,
 } from "./analysis/router-confidence.js";
 export { type LoadFigure, RoutingLoad } from "./analysis/routing-load.js";
+export { linearCka, outputSimilarity, SIMILARITY_MEASURES, type SimilarityMeasure } from "./analysis/similarity.js";
 export { type InformationNull, Specialization } from "./analysis/specialization.js";
 export { type TableOptions, traceOfTable } from "./analysis/table.js";
 export { type SqlRow, type SqlValue, TraceDatabase, type TraceDatabaseOptions } from "./analysis/trace-database.js";
@@ -83,7 +85,7 @@ export {
   sqlTransitions,
   sqlVocabulary,
 } from "./analysis/trace-sql.js";
-export { type VocabularyId, VocabularySpecialization } from "./analysis/vocabulary.js";
+export { type TokenIdOf, type VocabularyId, VocabularySpecialization } from "./analysis/vocabulary.js";
 // checkpoint
 export { type Checkpoint, type Licence, type OpenOptions, openCheckpoint } from "./checkpoint/checkpoint.js";
 export type { GenerationDefaults } from "./checkpoint/generation-defaults.js";
@@ -252,6 +254,12 @@ export {
   driftPlot,
   type RouteFlip,
 } from "./experiment/drift.js";
+export {
+  type ExpertSimilarity,
+  expertSimilarity,
+  expertWeightSimilarity,
+  type SimilarityOptions,
+} from "./experiment/expert-similarity.js";
 export { allSlots, CRITERIA, type Criterion, type ExpertSlot, matchedControls } from "./experiment/expert-slots.js";
 export { type ExplainedClaim, type ExplainOptions, type Explanation, explain } from "./experiment/explain.js";
 export { type Effect, type Measure, pairedEffects } from "./experiment/paired-effect.js";
@@ -265,8 +273,20 @@ export {
   type TracedItem,
   taskQuestions,
 } from "./experiment/questions.js";
+export {
+  type GoldText,
+  type RegretOptions,
+  type RouteRegret,
+  routeRegret,
+  type TextRegret,
+} from "./experiment/route-regret.js";
 export { type ReplayOptions, type RouteReplay, routeReplay } from "./experiment/route-replay.js";
 export { readScoredLines, type ScoredLine } from "./experiment/scored-lines.js";
+export {
+  type ReconstructionOptions,
+  type SubsetReconstruction,
+  subsetReconstruction,
+} from "./experiment/subset-reconstruction.js";
 export type { ContributionOptions } from "./model/contributions.js";
 // model
 export { type Divergence, divergence } from "./model/divergence.js";

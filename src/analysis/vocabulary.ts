@@ -12,13 +12,16 @@ import { fillRandomTable } from "./random-table.js";
 /** The id that a row is filed under: the token itself, or the next one of its sequence (the last token has none). */
 export type VocabularyId = "input" | "next";
 
+/** Another id for a row, such as the token that the model predicts, which no trace holds; undefined leaves the row out. */
+export type TokenIdOf = (trace: TraceBatch["trace"], token: number) => number | undefined;
+
 /** First choices by token id. Memory: 4 L N bytes for each distinct id, 360 MB for 50,000 ids of 28 layers x 64 experts. */
 export class VocabularySpecialization extends RoutingAccumulator {
-  readonly by: VocabularyId;
+  readonly by: VocabularyId | TokenIdOf;
   /** First choices of the tokens filed under an id. [L, N] */
   readonly #counts = new Map<number, Uint32Array>();
 
-  constructor(by: VocabularyId, subset: TokenSubset = {}) {
+  constructor(by: VocabularyId | TokenIdOf, subset: TokenSubset = {}) {
     super(subset);
     this.by = by;
   }
@@ -39,8 +42,13 @@ export class VocabularySpecialization extends RoutingAccumulator {
     const { numExperts } = shape;
     const numLayers = shape.layers.length;
     const { tokenIds, topkExperts } = trace.columns;
+    const { by } = this;
+    const idOf = (token: number) => {
+      if (typeof by === "function") return by(trace, token);
+      return by === "input" ? tokenIds[token]! : nextId(trace, token);
+    };
     for (const token of tokens) {
-      const id = this.by === "input" ? tokenIds[token]! : nextId(trace, token);
+      const id = idOf(token);
       if (id === undefined) continue;
       let counts = this.#counts.get(id);
       if (counts === undefined) {
