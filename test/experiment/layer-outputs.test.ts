@@ -1,9 +1,10 @@
 /** Figures that need the outputs of experts, against the float64 oracle of the seeded model. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Random } from "../../src/analysis/random.js";
 import { outputSimilarity } from "../../src/analysis/similarity.js";
 import { openCheckpoint } from "../../src/checkpoint/checkpoint.js";
 import { expertSimilarity, expertWeightSimilarity } from "../../src/experiment/expert-similarity.js";
-import { routeRegret } from "../../src/experiment/route-regret.js";
+import { routeRegret, sampleRoute } from "../../src/experiment/route-regret.js";
 import { subsetReconstruction } from "../../src/experiment/subset-reconstruction.js";
 import { Model } from "../../src/model/model.js";
 import { seededModel } from "../cli/seeded.js";
@@ -127,6 +128,26 @@ describe("route regret", () => {
     expect(found.typical).toBeLessThan(found.mean);
     expect(await routeRegret(model, texts, { routes: 4, seed: 1 })).toEqual(found);
     expect((await routeRegret(model, texts, { routes: 4, seed: 2 })).texts).not.toEqual(found.texts);
+  });
+
+  it("draws first experts as often as the router's softmax says, and k distinct ones", async () => {
+    const ids = DOCUMENTS[1]!;
+    const { trace } = await model.forward(ids, { logits: "last", trace: "logits" });
+    const { numExperts, numExpertsPerToken: k } = model.config;
+    const z = Array.from(trace!.columns.routerLogits.subarray(0, numExperts));
+    const norm = z.reduce((sum, value) => sum + Math.exp(value), 0);
+    const random = new Random(5);
+    const draws = 2000;
+    const first = new Float64Array(numExperts);
+    for (let i = 0; i < draws; i++) {
+      const { experts } = sampleRoute(trace!, 1, random);
+      first[experts[0]!]!++;
+      expect(new Set(experts.subarray(0, k)).size).toBe(k);
+    }
+    for (const [e, value] of z.entries()) {
+      const p = Math.exp(value) / norm;
+      expect(Math.abs(first[e]! / draws - p)).toBeLessThan(5 * Math.sqrt((p * (1 - p)) / draws) + 1 / draws);
+    }
   });
 
   it("is 0 where the temperature leaves only the standard route", async () => {
