@@ -11,7 +11,11 @@ const FOLDER = path.join(import.meta.dirname, "../../../notebooks");
 /** Key figures: the numbers in each line that matches, which a fresh run must print again. */
 const FIGURES: Readonly<Record<string, readonly RegExp[]>> = {
   "01-load-and-generate.ipynb": [/^same tokens: true/m, /^ 4 .*/m],
+  "03-load-and-balance.ipynb": [/^loadCv .*/m, /^effectiveExperts .*/m],
   "04-specialisation.ipynb": [/^ {5}0 +0\.5.*/m, /^mmlu-mini-cloze +1 .*/m],
+  "05-remove-an-expert.ipynb": [/^ +6 {2}English facts {2}accuracy.*/m, /^ +6 {2}English facts {2}logprob.*/m],
+  "06-benchmark-and-mistakes.ipynb": [/^ceval-mini-cloze .*/m, /^227 right.*/m, /^ +2 +6 .*/m],
+  "07-quantisation-drift.ipynb": [/^ +30 +2101 .*/m, /^math-6 .*/m],
 };
 
 /** All text that the cells of a notebook show, and the forms of their displays. */
