@@ -1,6 +1,6 @@
+import { useGrid } from "./expert-cells.js";
 import { Figure } from "./figure.js";
-import { AMOUNT_RANGE, INK } from "./theme.js";
-import { cellSize, checkSize, finite, sparseLabels } from "./values.js";
+import { checkSize, finite } from "./values.js";
 
 export interface DomainHeatmapData {
   domains: readonly string[];
@@ -25,14 +25,6 @@ export function domainHeatmap(data: DomainHeatmapData): Figure {
       value: finite(value),
     }));
   });
-  const size = cellSize(numExperts);
-  const most = Math.max(2, ...values.map(({ value }) => value ?? 0));
-  const x = {
-    field: "expert",
-    type: "ordinal",
-    axis: { title: "expert", values: sparseLabels(numExperts), labelAngle: 0 },
-  } as const;
-  const y = { field: "domain", type: "ordinal", axis: { title: null }, sort: [...domains] } as const;
   return new Figure(`Expert use of ${domains.length} domains in ${layers.length} layers, 1 is the even share.`, {
     title: { text: title, subtitle: "times the even share k/N; a dot marks an expert that the domain never chose" },
     data: { values },
@@ -45,30 +37,11 @@ export function domainHeatmap(data: DomainHeatmapData): Figure {
         header: { labelAngle: 0, labelAlign: "left" },
       },
     },
-    spec: {
-      width: { step: size },
-      height: { step: Math.max(size, 14) },
-      layer: [
-        {
-          mark: { type: "rect", stroke: "#cfcfcf", strokeWidth: 0.4 },
-          encoding: {
-            x,
-            y,
-            color: {
-              field: "value",
-              type: "quantitative",
-              scale: { range: AMOUNT_RANGE, domain: [0, most] },
-              legend: { title: "use", gradientLength: 80 },
-            },
-          },
-        },
-        {
-          transform: [{ filter: "datum.value === 0" }],
-          mark: { type: "circle", size: size * 1.2, color: INK, opacity: 1 },
-          encoding: { x, y },
-        },
-      ],
-    },
+    spec: useGrid({
+      ...{ numExperts, values, rowHeight: 14 },
+      rows: { field: "domain", title: null, sort: [...domains] },
+      legend: { title: "use", gradientLength: 80 },
+    }),
     resolve: { axis: { x: "shared" } },
     spacing: 8,
   });

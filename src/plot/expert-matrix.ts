@@ -1,5 +1,6 @@
 /** Matrices of expert against expert: who serves the same token, and who serves it next. */
 
+import { CELL } from "./expert-cells.js";
 import { Figure } from "./figure.js";
 import { AMOUNT_RANGE, DEVIATION_RANGE, INK, MISSING_COLOR, MUTED } from "./theme.js";
 import { cellSize, checkSize, finite, sparseLabels } from "./values.js";
@@ -37,7 +38,7 @@ export function coactivationHeatmap({ layer, numExperts, pmiCorrected, title }: 
     height: { step: size },
     layer: [
       {
-        mark: { type: "rect", stroke: "#cfcfcf", strokeWidth: 0.4 },
+        mark: CELL,
         encoding: {
           x,
           y,
@@ -96,7 +97,7 @@ export function transitionHeatmap({ layers, numExperts, probability, title }: Tr
     data: { values },
     width: { step: size },
     height: { step: size },
-    mark: { type: "rect", stroke: "#cfcfcf", strokeWidth: 0.4 },
+    mark: CELL,
     encoding: {
       x: { field: "to", type: "ordinal", axis: { title: `expert, layer ${to}`, values: labels, labelAngle: 0 } },
       y: { field: "from", type: "ordinal", axis: { title: `expert, layer ${from}`, values: labels } },
