@@ -5,7 +5,7 @@ import { documentBootstrap } from "../../src/analysis/bootstrap.js";
 import { marginsOf, mutualInformation } from "../../src/analysis/information.js";
 import { loadCv } from "../../src/analysis/load-balance.js";
 import { expectedSquaredCv, uniformNull } from "../../src/analysis/load-metrics.js";
-import { groupsOf, shuffleWithin } from "../../src/analysis/permutation.js";
+import { groupsOf, shuffleWithin, signFlipPValue } from "../../src/analysis/permutation.js";
 import { Random } from "../../src/analysis/random.js";
 import { fillRandomTable, hypergeometric } from "../../src/analysis/random-table.js";
 
@@ -143,5 +143,37 @@ describe("uniform tokens", () => {
     const draws = numTokens > 16_384 ? 4000 : 500;
     const { mean, sd } = uniformNull((counts) => loadCv(counts) ** 2, shape, { draws });
     expect(Math.abs(mean - expectedSquaredCv(shape))).toBeLessThan((5 * sd) / Math.sqrt(draws));
+  });
+});
+
+describe("random signs of paired differences", () => {
+  /** Share of all 2^n sums of whole numbers that are at least as far from 0, counted sum by sum. */
+  const exact = (differences: readonly number[]) => {
+    let ways = new Map([[0, 1]]);
+    for (const value of differences) {
+      const after = new Map<number, number>();
+      for (const [sum, count] of ways) {
+        for (const next of [sum + value, sum - value]) after.set(next, (after.get(next) ?? 0) + count);
+      }
+      ways = after;
+    }
+    const observed = Math.abs(differences.reduce((sum, value) => sum + value, 0));
+    const beyond = [...ways].reduce((sum, [at, count]) => sum + (Math.abs(at) >= observed ? count : 0), 0);
+    return beyond / 2 ** differences.length;
+  };
+
+  it("are counted in full where they are few, and drawn with the +1 where they are many", () => {
+    expect(signFlipPValue([1, 2, 3])).toBe(0.25);
+    expect(signFlipPValue([1, 0, 2, 3])).toBe(0.25);
+    const few = [5, -2, 3, 4, -1, 6, 2];
+    expect(signFlipPValue(few)).toBe(exact(few));
+    const many = [5, -2, 3, 4, -1, 6, 2, 3, -4, 1, 2, -3, 5, 1, 2, -1];
+    const p = exact(many);
+    const permutations = 9999;
+    const error = 5 * Math.sqrt((p * (1 - p)) / permutations) + 1 / (permutations + 1);
+    expect(Math.abs(signFlipPValue(many, { permutations }) - p)).toBeLessThan(error);
+    expect(signFlipPValue(Array.from({ length: 60 }, () => 1))).toBe(1 / 10_000);
+    expect(signFlipPValue([])).toBeNaN();
+    expect(() => signFlipPValue([1, Number.NaN])).toThrow("differences");
   });
 });
