@@ -11,6 +11,7 @@ const FOLDER = path.join(import.meta.dirname, "../../../notebooks");
 /** Key figures: the numbers in each line that matches, which a fresh run must print again. */
 const FIGURES: Readonly<Record<string, readonly RegExp[]>> = {
   "01-load-and-generate.ipynb": [/^same tokens: true/m, /^ 4 .*/m],
+  "02-what-the-router-sees.ipynb": [/^ +7 +2 {2}\[5, 1\].*/m, /^layer 3: 5\+6 {2}0\+5.*/m],
   "03-load-and-balance.ipynb": [/^loadCv .*/m, /^effectiveExperts .*/m],
   "04-specialisation.ipynb": [/^ {5}0 +0\.5.*/m, /^mmlu-mini-cloze +1 .*/m],
   "05-remove-an-expert.ipynb": [/^ +6 {2}English facts {2}accuracy.*/m, /^ +6 {2}English facts {2}logprob.*/m],
