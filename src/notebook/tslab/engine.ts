@@ -3,7 +3,7 @@ import type ts from "typescript";
 import { requireOptional } from "../optional.js";
 import { loadCompiler } from "./compiler.js";
 import { CellModules } from "./modules.js";
-import { hasForAwait, LineMap } from "./transpile.js";
+import { hasForAwait, LineMap, longProperties } from "./transpile.js";
 
 /** What the type checker has against a cell; lines and characters from 0. */
 export interface Diagnostic {
@@ -94,7 +94,9 @@ export class CellEngine {
     const converter = createConverter({ isJS: false, isBrowser: false });
     const { convert } = converter;
     converter.convert = (declarations, code) => {
-      const converted = hooks.compiling(() => this.#convert(convert(declarations, code), code));
+      const converted = hooks.compiling(() =>
+        this.#convert(convert(declarations, longProperties(this.typescript, declarations, code)), code),
+      );
       hooks.beforeRun();
       return converted;
     };

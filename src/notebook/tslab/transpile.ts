@@ -76,6 +76,25 @@ function guardAwaits({ factory, isAwaitExpression, isForOfStatement, visitEachCh
   };
 }
 
+/**
+ * `{ a }` becomes `{ a: a }` where earlier cells may have declared `a`: tslab reads such a name from its table of variables, but not in a
+ * shorthand property, which then finds nothing. Lines stay; columns behind the property move by its length.
+ */
+export function longProperties(typescript: TypeScript, declarations: string, code: string): string {
+  const pieces: string[] = [];
+  let done = 0;
+  const visit = (node: ts.Node): void => {
+    if (typescript.isShorthandPropertyAssignment(node) && declarations.includes(node.name.text)) {
+      const start = node.name.getStart();
+      pieces.push(code.slice(done, start), `${node.name.text}: `);
+      done = start;
+    }
+    typescript.forEachChild(node, visit);
+  };
+  visit(typescript.createSourceFile("cell.ts", code, typescript.ScriptTarget.ES2022, true));
+  return pieces.join("") + code.slice(done);
+}
+
 /** Whether a cell awaits by `for await` outside of functions, which tslab does not see. */
 export function hasForAwait(typescript: TypeScript, code: string): boolean {
   if (!/\bfor\s+await\b/.test(code)) return false;

@@ -57,6 +57,14 @@ describe("types", () => {
     expect((await kernel.run("console.log('ran'); const v: number = trace;")).stdout).toBe("");
   });
 
+  it("leave shorthand properties their values from earlier cells", async () => {
+    await kernel.run("const { first, second } = { first: 1, second: 2 }; let third = 0;");
+    const { stdout } = await kernel.run(
+      "({ third } = { third: 3 }); console.log(JSON.stringify(await Promise.resolve({ first, second, third })));",
+    );
+    expect(stdout.trim()).toBe('{"first":1,"second":2,"third":3}');
+  });
+
   it("of newer declarations are kept: typed arrays with a parameter", async () => {
     write(
       "node_modules/newer/package.json",
