@@ -49,7 +49,7 @@ CASE("the bits of every weight type do not depend on chunks and threads, in ever
   for (DType dtype : all_types()) {
     const TinyCheckpoint model = tiny_of(dtype);
     const std::vector<int32_t> prompt = random_tokens(37, model.config.vocab_size, 12);
-    for (int way = 0; way < num_fast_kernels(); ++way) {
+    for (int way = 0; way < num_ways(); ++way) {
       const auto run = [&](int threads, int chunk_rows) {
         Session session(model.load(threads, best_kernels(), &fast_kernels(way)), CacheType::BF16, chunk_rows);
         return whole(session, prompt);
