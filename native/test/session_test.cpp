@@ -309,9 +309,7 @@ CASE("an expert that is not finite can be zeroed and routed around") {
   Session session(broken, CacheType::F32, 64), sound(model.load(), CacheType::F32, 64);
   Rows a = whole(session, prompt, session.create_sequence(make_route_plan(model.config, {zero})));
   Rows b = whole(sound, prompt, sound.create_sequence(make_route_plan(model.config, {zero})));
-  // The norms say what each expert puts out, also where nothing of it is taken: NaN here.
-  CHECK(std::any_of(a.shared_norm.begin(), a.shared_norm.end(), [](float norm) { return std::isnan(norm); }));
-  for (Rows* rows : {&a, &b}) rows->expert_norms = rows->shared_norm = {};
+  for (Rows* rows : {&a, &b}) rows->expert_norms = rows->shared_norm = {};  // what experts put out, taken or not: NaN
   check_same("without the broken expert", model, a, b);
 }
 
