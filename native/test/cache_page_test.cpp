@@ -26,7 +26,8 @@ struct Head {
 
 std::vector<float> random_row(Random& random, int head_dim) {
   std::vector<float> row;
-  for (int d = 0; d < head_dim; ++d) row.push_back(static_cast<float>((6 * random.uniform() - 3) * (d % 32 == 5 ? 40 : 1)));
+  for (int d = 0; d < head_dim; ++d)
+    row.push_back(static_cast<float>((6 * random.uniform() - 3) * (d % 32 == 5 ? 40 : 1)));
   return row;
 }
 

@@ -76,9 +76,7 @@ std::vector<uint16_t> random_numbers(check::Random& random, int count) {
   return numbers;
 }
 
-size_t page_bytes(CacheType type) {
-  return size_t{2} * kHeads * kHeadDim * kTilePositions * element_bytes(type);
-}
+size_t page_bytes(CacheType type) { return size_t{2} * kHeads * kHeadDim * kTilePositions * element_bytes(type); }
 
 }  // namespace
 
