@@ -1,9 +1,7 @@
 // x += Wo attention(rope(Wq n + bq), rope(Wk n + bk), Wv n + bv), n = norm(x).
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
-#include "core/half.h"
 #include "cpu/backend.h"
 
 namespace moescope {
