@@ -56,13 +56,21 @@ export class TestKernel {
     return { reply, messages, stdout: streamOf(messages, "stdout"), seconds: (performance.now() - started) / 1000 };
   }
 
-  /** Runs a cell and interrupts it after `ms`; `seconds` counts from then. */
-  async interrupted(code: string, ms: number = 600): Promise<CellRun> {
+  /** Runs a cell and interrupts it after `ms`, or when the condition holds; `seconds` counts from then. */
+  async interrupted(code: string, when: number | (() => boolean) = 600): Promise<CellRun> {
     let asked = 0;
-    const timer = setTimeout(() => {
+    const interrupt = (): void => {
       asked = performance.now();
       void this.client.interrupt();
-    }, ms);
+    };
+    const timer =
+      typeof when === "number"
+        ? setTimeout(interrupt, when)
+        : setInterval(() => {
+            if (!when()) return;
+            clearInterval(timer);
+            interrupt();
+          }, 5);
     const run = await this.run(code);
     clearTimeout(timer);
     return { ...run, seconds: (performance.now() - asked) / 1000 };
