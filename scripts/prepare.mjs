@@ -19,6 +19,9 @@ import { ensureTypeScript } from "./prepare/typescript.mjs";
 /** The project's folder. */
 export const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
+/** Whether the package was installed by npm into another project, with its packages and its dist/: only the native core is missing. */
+export const IS_INSTALLED = path.basename(path.dirname(ROOT)) === "node_modules";
+
 /** Sanitizer sets that native/CMakeLists.txt knows; "" is the ordinary build. */
 const SANITIZERS = ["", "address,undefined", "thread"];
 
@@ -28,9 +31,9 @@ export async function prepare({ packagesOnly = false, nativeOnly = false, saniti
   checkNode();
   const logs = path.join(ROOT, ".cache", "logs");
   await withLock(path.join(ROOT, ".cache", "prepare.lock"), async () => {
-    let hasWorked = await ensurePackages(ROOT, logs);
+    let hasWorked = !IS_INSTALLED && (await ensurePackages(ROOT, logs));
     if (!packagesOnly) hasWorked = (await ensureNative(ROOT, logs, sanitize)) || hasWorked;
-    if (!packagesOnly && !nativeOnly) hasWorked = (await ensureTypeScript(ROOT, logs)) || hasWorked;
+    if (!packagesOnly && !nativeOnly && !IS_INSTALLED) hasWorked = (await ensureTypeScript(ROOT, logs)) || hasWorked;
     say(`prepare: ${hasWorked ? "ready" : "up to date"} (${seconds(Date.now() - started)})`);
   });
 }

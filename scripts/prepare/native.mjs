@@ -1,5 +1,6 @@
 /** The native core: configures and builds native/ with CMake, only when a source or a setting changed. */
 import fs from "node:fs";
+import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
 import { digestOf, filesUnder, isCurrent, writeStamp } from "./stamp.mjs";
@@ -45,9 +46,9 @@ export async function ensureNative(root, logs, sanitize) {
     (name) => INPUTS.test(name),
     (name) => name.startsWith("build"),
   );
-  const headers = ["node-addon-api", "node-api-headers"].map((name) =>
-    path.join(root, "node_modules", name, "package.json"),
-  );
+  // Beside us, or above us where npm installed moescope into another project.
+  const { resolve } = createRequire(path.join(root, "package.json"));
+  const headers = ["node-addon-api", "node-api-headers"].map((name) => resolve(`${name}/package.json`));
   const digest = digestOf(
     [...sources, ...headers],
     [process.env.CXX ?? "", process.env.CXXFLAGS ?? "", os.arch(), sanitize],
@@ -70,6 +71,8 @@ export async function ensureNative(root, logs, sanitize) {
       `-DCMAKE_CXX_COMPILER=${tools.compiler}`,
       `-DMOESCOPE_COMPILER:STRING=${tools.compiler}`,
       `-DSANITIZE=${sanitize}`,
+      `-DNODE_ADDON_API=${path.dirname(headers[0])}`,
+      `-DNODE_API_HEADERS=${path.dirname(headers[1])}`,
       "--no-warn-unused-cli",
     ],
     { cwd: root, logFile: path.join(logs, `${name}-configure.log`) },
