@@ -13,7 +13,11 @@ import {
   RoutingLoad,
   readTraces,
   Specialization,
+  sqlAdjacentTokens,
+  sqlCoactivation,
   sqlLoad,
+  sqlMargins,
+  sqlTransitions,
   TraceDatabase,
   TraceShards,
 } from "../dist/src/index.js";
@@ -96,6 +100,10 @@ async function analyse() {
   log(
     `load, co-activation, transitions, neighbours and margins of ${load.documents.length} samples, ${load.tokens()} tokens`,
   );
+  specialise(load);
+}
+
+function specialise(load) {
   const special = new Specialization(load, ({ task }) => task);
   const chance = special.permutationNull({ permutations: 99 });
   const real = chance.pValue.filter((p) => p <= 0.01).length;
@@ -108,6 +116,11 @@ async function sql() {
   log(`${row.rows} rows in DuckDB`);
   const load = await sqlLoad(database);
   log(`load of ${load.documents.length} samples`);
+  specialise(load);
+  for (const sum of [sqlCoactivation, sqlTransitions, sqlAdjacentTokens, sqlMargins]) {
+    await sum(database);
+    log(sum.name);
+  }
   database.close();
 }
 

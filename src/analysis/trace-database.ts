@@ -34,21 +34,25 @@ export class TraceDatabase {
   readonly shape: RoutingShape;
   /** Whether the traces have router logits. */
   readonly hasLogits: boolean;
+  /** Number of Parquet files; `part` in the views runs from 0. */
+  readonly numParts: number;
 
   private constructor(
     instance: DuckDBInstance,
     connection: DuckDBConnection,
-    { shape, hasLogits }: { shape: RoutingShape; hasLogits: boolean },
+    { shape, hasLogits, numParts }: { shape: RoutingShape; hasLogits: boolean; numParts: number },
   ) {
     this.#instance = instance;
     this.#connection = connection;
     this.shape = shape;
     this.hasLogits = hasLogits;
+    this.numParts = numParts;
   }
 
   /**
    * Opens the Parquet parts of a trace folder. The views: `trace`, a row for each (token, layer) with the columns of the trace table and
-   * `document`, `token` (numbers from 0); `documents`, their keys; `routes`, a row for each chosen expert, `slot` from 0.
+   * `document`, `token` (numbers from 0) and `part` (its file: a condition on it reads that file alone); `documents`, their keys; `routes`,
+   * a row for each chosen expert, `slot` from 0.
    *
    * @throws MoescopeError NOT_FOUND for a folder without traces, or where DuckDB is not installed; BAD_FILE for other files.
    */
@@ -59,7 +63,7 @@ export class TraceDatabase {
     try {
       const layout = await layoutOf(connection, files);
       await createViews(connection, files, layout.shape.layers.length);
-      return new TraceDatabase(instance, connection, layout);
+      return new TraceDatabase(instance, connection, { ...layout, numParts: files.length });
     } catch (error) {
       connection.closeSync();
       instance.closeSync();
@@ -78,19 +82,15 @@ export class TraceDatabase {
     }
   }
 
-  /** The same rows, some thousand at a time: for answers that memory should not hold as a whole. */
-  async *batches(sql: string): AsyncGenerator<SqlRow[]> {
+  /** The answer's columns, some thousand rows at a time: for answers that memory should not hold as a whole, nor as an object a row. */
+  async *columns(sql: string): AsyncGenerator<SqlValue[][]> {
     const result = await this.#connection.stream(sql);
-    const names = result.columnNames();
     for (
       let chunk = await result.fetchChunk();
       chunk !== null && chunk.rowCount > 0;
       chunk = await result.fetchChunk()
     ) {
-      const columns = chunk.getColumns();
-      yield Array.from({ length: chunk.rowCount }, (_, row) => {
-        return Object.fromEntries(names.map((name, column) => [name, columns[column]![row] as SqlValue]));
-      });
+      yield chunk.getColumns() as SqlValue[][];
     }
   }
 
@@ -206,13 +206,13 @@ async function createViews(connection: DuckDBConnection, files: readonly string[
        FROM parts GROUP BY document_key)`,
   );
   await connection.run(
-    `CREATE VIEW trace AS SELECT p.* EXCLUDE (document_key, part, filename, file_row_number), d.document,
+    `CREATE VIEW trace AS SELECT p.* EXCLUDE (document_key, filename, file_row_number), d.document,
        part * 4294967296 + file_row_number // ${numLayers} AS token
      FROM parts p JOIN (SELECT document, document_key FROM documents) d ON p.document_key IS NOT DISTINCT FROM d.document_key`,
   );
   await connection.run(
     `CREATE VIEW routes AS SELECT * EXCLUDE (chosen), chosen.slot AS slot, chosen.expert AS expert, chosen.weight AS weight FROM (
-       SELECT document, token, position, layer, token_id, origin, segment,
+       SELECT part, document, token, position, layer, token_id, origin, segment,
          unnest(list_transform(topk_experts, (e, i) -> {'slot': i - 1, 'expert': e, 'weight': topk_weights[i]})) AS chosen FROM trace)
      WHERE chosen.expert <> 65535`,
   );

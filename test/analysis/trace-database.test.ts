@@ -43,7 +43,8 @@ beforeAll(async () => {
         ? { run: "r", task: "t", prefixId: "few-shot" }
         : { run: "r", task: "t", sampleId: `s${sample >> 1}`, epoch: 0, request: sample & 1 };
     shards.append(RouterTrace.fromStep(step, runs, { metadata: METADATA, level: "logits" }).withKey(key));
-    if (sample === 3) await shards.flush();
+    // Between the two requests of s1: a document in two files.
+    if (sample === 2) await shards.flush();
   }
   await shards.flush();
   database = await TraceDatabase.open(folder, { threads: 1 });
