@@ -135,6 +135,23 @@ describe("plots", () => {
   });
 });
 
+describe("a domain heat map of many layers", () => {
+  it("has a panel for each domain, and a scale on which one busy expert does not hide the others", async () => {
+    const layers = Array.from({ length: 28 }, (_, layer) => layer);
+    const overUniform = [pattern(28 * 4, 9), pattern(28 * 4, 5)].map((values) => [12, ...values.slice(1)]);
+    const figure = draw({ plot: "domain-heatmap", domains: ["law", "code"], layers, numExperts: 4, overUniform });
+    const svg = await (figure as Figure).svg();
+    expect(svg.match(/>(law|code)<\/text>/g)).toEqual([">law</text>", ">code</text>"]);
+    // Of 28 layers every fourth has a label, in both panels.
+    expect(svg.match(/>24<\/text>/g)).toHaveLength(2);
+    const [, height] = /height="(\d+)/.exec(svg)!;
+    expect(Number(height)).toBeLessThan(1600);
+    // The even share is no paler than a quarter of the scale: a linear one would put it at a twelfth.
+    const legend = [...svg.matchAll(/>(0|1|4|12)<\/text>/g)].map(([, text]) => text);
+    expect(legend.slice(-4)).toEqual(["0", "1", "4", "12"]);
+  });
+});
+
 describe("show", () => {
   it("gets the heat map of a load that the router counted", async () => {
     const load = new ExpertLoad(Float64Array.of(4, 0, 2, 2, 2, 2, 1, 3), [1, 3], 4);
