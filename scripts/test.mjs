@@ -5,6 +5,7 @@
  *   node scripts/test.mjs [unit]            native tests and TypeScript tests: `npm test`
  *   node scripts/test.mjs native            native tests alone
  *   node scripts/test.mjs sanitize          native tests under ASan + UBSan, those with threads under TSan
+ *   node scripts/test.mjs emulator          CUDA kernels on the CPU, plain and under ASan + UBSan
  *   node scripts/test.mjs notebooks         the notebook kernel, as clients and Jupyter see it
  *   node scripts/test.mjs real              tests on real checkpoints
  *
@@ -12,9 +13,10 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import { ensureEmulator } from "./prepare/native.mjs";
 import { SetupError, say } from "./prepare/step.mjs";
 import { prepare, ROOT, runScript } from "./prepare.mjs";
-import { runNativeTests } from "./test/native.mjs";
+import { runEmulatorTests, runNativeTests } from "./test/native.mjs";
 import { Tally } from "./test/tally.mjs";
 import { runVitest } from "./test/vitest.mjs";
 
@@ -38,6 +40,13 @@ const SUITES = {
     tally.add(runNativeTests(ROOT, "address,undefined"));
     await prepare({ nativeOnly: true, sanitize: "thread" });
     tally.add(runNativeTests(ROOT, "thread", hasThreads));
+  },
+  async emulator(_filters, tally) {
+    for (const sanitize of ["", "address,undefined"]) {
+      await prepare({ nativeOnly: true, sanitize });
+      await ensureEmulator(ROOT, path.join(ROOT, ".cache", "logs"), sanitize);
+      tally.add(runEmulatorTests(ROOT, sanitize));
+    }
   },
   async notebooks(filters, tally) {
     await prepare();

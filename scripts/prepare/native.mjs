@@ -15,10 +15,34 @@ export function buildFolder(sanitize) {
   return path.join("native", sanitize.includes("thread") ? "build-tsan" : "build-asan");
 }
 
-/** Names of the native test executables, in order. */
+/** Names of the native test executables, in order; those of the emulator are another suite's. */
 export function nativeTestNames(root) {
-  return filesUnder(path.join(root, "native", "test"), (name) => name.endsWith("_test.cpp")).map((file) =>
-    path.basename(file, ".cpp"),
+  return testNamesIn(path.join(root, "native", "test"), (name) => name === "emulator");
+}
+
+/** Names of the tests of CUDA kernels under the emulator, in order. */
+export function emulatorTestNames(root) {
+  return testNamesIn(path.join(root, "native", "test", "emulator")).map((name) => `emulator_${name}`);
+}
+
+function testNamesIn(folder, skip) {
+  return filesUnder(folder, (name) => name.endsWith("_test.cpp"), skip).map((file) => path.basename(file, ".cpp"));
+}
+
+/** Builds the kernels under the emulator and their tests in a build folder that ensureNative made. CMake does what changed. */
+export async function ensureEmulator(root, logs, sanitize) {
+  const tools = await findToolchain(root, logs);
+  const cores = String(os.availableParallelism?.() ?? os.cpus().length);
+  const folder = path.join(root, buildFolder(sanitize));
+  await runStep(
+    "kernels under the emulator",
+    tools.cmake,
+    ["--build", folder, "--target", "emulator", "--parallel", cores],
+    {
+      cwd: root,
+      logFile: path.join(logs, `emulator${sanitize === "" ? "" : "-asan"}.log`),
+      failure: "The CUDA kernels do not compile under the emulator.",
+    },
   );
 }
 

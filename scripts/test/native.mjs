@@ -1,7 +1,7 @@
 /** The native test executables, whose report is that of native/test/check.h. */
 import { spawnSync } from "node:child_process";
 import path from "node:path";
-import { buildFolder, nativeTestNames } from "../prepare/native.mjs";
+import { buildFolder, emulatorTestNames, nativeTestNames } from "../prepare/native.mjs";
 import { seconds } from "../prepare/step.mjs";
 import { Tally } from "./tally.mjs";
 
@@ -16,9 +16,8 @@ const SANITIZER_OPTIONS = {
   TSAN_OPTIONS: "exitcode=99",
 };
 
-function runOne(root, folder, name, tally) {
+function runOne(root, executable, tally) {
   const started = Date.now();
-  const executable = path.join(folder, "test", name);
   const result = spawnSync(path.join(root, executable), [], {
     cwd: root,
     encoding: "utf8",
@@ -50,6 +49,15 @@ export function runNativeTests(root, sanitize, accepts = () => true) {
   const tally = new Tally();
   const names = nativeTestNames(root).filter(accepts);
   if (names.length === 0) tally.failures.push("native: found no test");
-  for (const name of names) runOne(root, buildFolder(sanitize), name, tally);
+  for (const name of names) runOne(root, path.join(buildFolder(sanitize), "test", name), tally);
+  return tally;
+}
+
+/** Runs the tests of CUDA kernels under the emulator, those of one build. */
+export function runEmulatorTests(root, sanitize) {
+  const tally = new Tally();
+  const names = emulatorTestNames(root);
+  if (names.length === 0) tally.failures.push("emulator: found no test");
+  for (const name of names) runOne(root, path.join(buildFolder(sanitize), "emulator", name), tally);
   return tally;
 }
