@@ -22,10 +22,13 @@
 #include "cuda/global.h"
 #include "cuda/limits.h"
 
+// Before a loop of fixed length whose arrays must stay in registers.
 #ifdef MOESCOPE_EMULATED
 #include "emulated_device.h"
+#define MOESCOPE_UNROLL
 #else
 #include "cuda/device_cuda.h"
+#define MOESCOPE_UNROLL _Pragma("unroll")
 #endif
 
 namespace moescope::cuda {

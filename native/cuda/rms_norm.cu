@@ -1,35 +1,23 @@
-// One block for each row. The sum of squares: a thread adds its elements in ascending order, then a tree over the lanes of a warp,
-// then one over the warps; it depends on `hidden` alone. fp32 throughout: 14 elements for a thread at hidden 3584, so that the sum's
-// relative error stays below (14 + 5 + 3) 2^-24.
-#include "cuda/device.h"
+#include "cuda/norm_row.cuh"
 #include "cuda/rms_norm.h"
 
 namespace moescope::cuda {
 
 namespace {
 
-constexpr int kWarps = RmsNormParams::kThreads / kWarpSize;
-
+// One block for each row.
 __global__ void __launch_bounds__(RmsNormParams::kThreads) rms_norm_kernel(const RmsNormParams p) {
   SharedArena arena;
-  const Shared<float> warp_sums = arena.take<float>(kWarps);
-  const int thread = static_cast<int>(threadIdx.x);
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * p.hidden;
+  norm_row(p, blockIdx.x, arena.take<float>(kNormWarps));
+}
 
-  float sum = 0;
-  for (int i = thread; i < p.hidden; i += RmsNormParams::kThreads) {
-    const float value = p.x[row + i];
-    sum = fmaf(value, value, sum);
-  }
-  sum = warp_sum(sum);
-  if (thread % kWarpSize == 0) warp_sums[thread / kWarpSize] = sum;
-  __syncthreads();
-
-  const float total = warp_sum(thread % kWarpSize < kWarps ? warp_sums[thread % kWarpSize] : 0.0f);
-  const float scale = 1 / sqrtf(total / static_cast<float>(p.hidden) + p.eps);
-  for (int i = thread; i < p.hidden; i += RmsNormParams::kThreads) {
-    p.out[row + i] = p.weight[i] * (p.x[row + i] * scale);
-  }
+// One warp for each unit.
+__global__ void __launch_bounds__(QuantizeParams::kInfo.max_threads) quantize_kernel(const QuantizeParams p) {
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize, lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const int unit = static_cast<int>(blockIdx.x) * kNormWarps + warp, i = unit * kUnit + lane;
+  if (unit >= p.side.quads * kQuadUnits) return;
+  const int64_t row = blockIdx.y;
+  store_unit(p.side, row, unit, lane, i < p.length ? p.x[row * p.length + i] : 0.0f);
 }
 
 }  // namespace
@@ -37,6 +25,13 @@ __global__ void __launch_bounds__(RmsNormParams::kThreads) rms_norm_kernel(const
 void rms_norm(Stream& stream, int rows, const RmsNormParams& params) {
   launch(stream, rms_norm_kernel, Grid{static_cast<unsigned>(rows)}, RmsNormParams::kThreads,
          RmsNormParams::kInfo.max_shared_bytes, params);
+}
+
+void quantize(Stream& stream, int rows, const QuantizeParams& params) {
+  const int units = params.side.quads * kQuadUnits;
+  launch(stream, quantize_kernel,
+         Grid{static_cast<unsigned>((units + kNormWarps - 1) / kNormWarps), static_cast<unsigned>(rows)},
+         QuantizeParams::kInfo.max_threads, 0, params);
 }
 
 }  // namespace moescope::cuda
