@@ -1,14 +1,16 @@
 /**
- * A kernel under test and what it says. With MOESCOPE_TEST_KERNEL=tslab it is plain tslab 1.0.22, on which the tests of
- * `faults.test.ts` fail: each was seen to.
+ * A kernel under test and what it says. With MOESCOPE_TEST_KERNEL=tslab it is plain tslab 1.0.22, on which each test of
+ * `faults.test.ts` must fail.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { packageRoot } from "../../../src/native/addon.js";
 import { KernelClient, type KernelMessage } from "../../../src/notebook/client.js";
 import { kernelCommand } from "../../../src/notebook/kernel-process.js";
 import type { Content } from "../../../src/notebook/wire/protocol.js";
+
+export const isPlainTslab: boolean = process.env.MOESCOPE_TEST_KERNEL === "tslab";
 
 export const plainTslab = (file: string): string[] => [
   process.execPath,
@@ -41,11 +43,14 @@ export class TestKernel {
     client.onOutput = (message) => this.messages.push(message);
   }
 
-  /** Starts a kernel in `folder`, or in an empty one that goes with it. */
-  static async start(folder?: string, command?: (file: string) => string[]): Promise<TestKernel> {
+  /** Starts a kernel in `folder`, or in an empty one that goes with it; for plain tslab the package is installed there. */
+  static async start(folder?: string, command = isPlainTslab ? plainTslab : kernelCommand): Promise<TestKernel> {
     const cwd = folder ?? mkdtempSync(join(tmpdir(), "moescope-notebook-"));
-    const chosen = process.env.MOESCOPE_TEST_KERNEL === "tslab" ? plainTslab : kernelCommand;
-    const client = await KernelClient.start({ cwd, command: command ?? chosen });
+    if (folder === undefined && command === plainTslab) {
+      mkdirSync(join(cwd, "node_modules"));
+      symlinkSync(packageRoot(), join(cwd, "node_modules", "moescope"));
+    }
+    const client = await KernelClient.start({ cwd, command });
     return new TestKernel(client, cwd, folder === undefined);
   }
 
@@ -61,7 +66,9 @@ export class TestKernel {
     let asked = 0;
     const interrupt = (): void => {
       asked = performance.now();
-      void this.client.interrupt();
+      // Plain tslab knows no interrupt message; its kernelspec lets Jupyter send the signal.
+      if (isPlainTslab) this.client.process.kill("SIGINT");
+      else void this.client.interrupt();
     };
     const timer =
       typeof when === "number"
