@@ -1,5 +1,7 @@
 /** The public entry `moescope`: re-exports only, one section for each folder. The benchmarks are in `moescope/evals`. */
 
+// notebook
+export type { ProgressBar } from "./ambient-progress.js";
 // ambient-signal
 export { ambientSignal, runWithSignal } from "./ambient-signal.js";
 // analysis
@@ -323,9 +325,9 @@ export { type ProfileRow, StepProfile } from "./model/step-profile.js";
 // native
 export { packageRoot } from "./native/addon.js";
 export type { CaptureLevel } from "./native/binding.js";
-// notebook
 export { clearOutput, display, input, isNotebook } from "./notebook/display.js";
 export type { DisplayMessage } from "./notebook/host.js";
+export { progressBar } from "./notebook/progress.js";
 export { type ShowOptions, show, showBundle } from "./notebook/show/show.js";
 // plot
 export { type ConfidenceLineData, confidenceLine } from "./plot/confidence-line.js";

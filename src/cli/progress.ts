@@ -1,5 +1,5 @@
 /** Progress for the person who waits: a bar on a terminal, a line now and then elsewhere, nothing with --quiet. Always on stderr. */
-import { Presets, SingleBar } from "cli-progress";
+import { terminalBar } from "../notebook/terminal-bar.js";
 import type { Terminal } from "./io.js";
 
 /** Seconds between two lines where stderr is not a terminal. */
@@ -19,7 +19,9 @@ export function progressBar(
   options: { quiet?: boolean; unit: string },
 ): ProgressBar {
   if (options.quiet) return { update: () => {}, stop: () => {} };
-  return terminal.stderr.isTTY ? terminalBar(terminal, label, options.unit) : lines(terminal, label, options.unit);
+  return terminal.stderr.isTTY
+    ? terminalBar(terminal.stderr, label, options.unit)
+    : lines(terminal, label, options.unit);
 }
 
 /** A line on a terminal that is overwritten by what follows: "loading", with nothing to count. */
@@ -30,32 +32,6 @@ export function status(terminal: Terminal, text: string, quiet: boolean | undefi
 /** Takes the line of `status` away. */
 export function clearStatus(terminal: Terminal, quiet: boolean | undefined): void {
   if (!quiet && terminal.stderr.isTTY) terminal.stderr.write("\r\x1b[K");
-}
-
-function terminalBar(terminal: Terminal, label: string, unit: string): ProgressBar {
-  const bar = new SingleBar(
-    {
-      stream: terminal.stderr,
-      format: `${label} {bar} {value}/{total} ${unit} · {eta_formatted} left {detail}`,
-      barsize: 24,
-      clearOnComplete: true,
-      hideCursor: null,
-      etaBuffer: 20,
-      fps: 10,
-      gracefulExit: false,
-    },
-    Presets.shades_classic,
-  );
-  let total = -1;
-  return {
-    update(done, newTotal, detail = "") {
-      if (total < 0) bar.start(newTotal, done, { detail });
-      else if (newTotal !== total) bar.setTotal(newTotal);
-      total = newTotal;
-      bar.update(done, { detail });
-    },
-    stop: () => bar.stop(),
-  };
 }
 
 function lines(terminal: Terminal, label: string, unit: string): ProgressBar {

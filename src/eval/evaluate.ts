@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { type ProgressBar, withProgress } from "../ambient-progress.js";
 import { withAmbientSignal } from "../ambient-signal.js";
 import { AbortError, fromSystemError, invalidArgument } from "../errors.js";
 import { asLanguageModel, type LanguageModel, type LanguageModelSource, type TraceLevel } from "./language-model.js";
@@ -78,7 +79,11 @@ export async function evaluate(
           { resume: options.resume, onRow: (row) => run.add(row) },
         );
   try {
-    await runTasks(view, run, folder, options);
+    const total = loaded.reduce((sum, { samples }) => sum + samples.length, 0);
+    const move = progressMover(total);
+    await withProgress(options.onProgress, { label: "evaluate", unit: "samples", move }, (onProgress) =>
+      runTasks(view, run, folder, { ...options, onProgress }),
+    );
     const result = run.result(folder?.path);
     await folder?.complete({ digest: result.digest, tasks: result.tasks });
     if (folder !== undefined) await writeOutputs(folder.path, tasks, loaded, result);
@@ -89,6 +94,21 @@ export async function evaluate(
   } finally {
     await folder?.close();
   }
+}
+
+/** Moves one bar through all tasks; the one at work stands behind it, with its score so far. */
+function progressMover(total: number): (bar: ProgressBar, progress: Progress) => void {
+  const done = new Map<string, number>();
+  return (bar, progress) => {
+    done.set(`${progress.task} ${progress.track}`, progress.done);
+    const { running } = progress;
+    const score = running === undefined ? "" : ` ${running.metric} ${running.value.toFixed(3)}`;
+    bar.update(
+      [...done.values()].reduce((sum, count) => sum + count, 0),
+      total,
+      `${progress.task}${score}`,
+    );
+  };
 }
 
 /** What a finished run leaves for people: prompts, the report, and the files that benchmarks want to be sent. */

@@ -170,7 +170,7 @@ async function fetchRaw(
   const { commit } = await download({
     ...{ url, path: raw, signal, retries, backoffMs },
     headers: "repo" in origin ? hubHeaders() : {},
-    onProgress: (done, total) => onProgress?.(name, done, total),
+    onProgress: onProgress && ((done, total) => onProgress(name, done, total)),
   });
   downloads.set(url, { raw, commit });
   return { raw, commit };

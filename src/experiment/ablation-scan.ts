@@ -1,5 +1,6 @@
 /** Every expert out in turn: what its absence does to the same questions, beside that of random experts chosen as often. */
 
+import { withProgress } from "../ambient-progress.js";
 import { benjaminiHochberg } from "../analysis/multiple-testing.js";
 import { RoutingLoad } from "../analysis/routing-load.js";
 import { invalidArgument } from "../errors.js";
@@ -65,11 +66,15 @@ export interface AblationScan {
  *
  * @throws InvalidArgumentError for an expert or layer that the model does not have, or a model without routed experts.
  */
-export async function ablationScan(
-  model: Model,
-  questions: Questions,
-  options: ScanOptions = {},
-): Promise<AblationScan> {
+export function ablationScan(model: Model, questions: Questions, options: ScanOptions = {}): Promise<AblationScan> {
+  return withProgress(
+    options.onProgress,
+    { label: "ablate", unit: "experts", move: (bar, done, total, label) => bar.update(done, total, label) },
+    (onProgress) => scan(model, questions, { ...options, onProgress }),
+  );
+}
+
+async function scan(model: Model, questions: Questions, options: ScanOptions): Promise<AblationScan> {
   const { mode = "zero", controls: numControls = 2, seed = 0, out, signal } = options;
   const { shape } = model.parts;
   if (shape.moeLayers.length === 0) throw invalidArgument("model", "a mixture of experts", model.config.architecture);

@@ -1,5 +1,6 @@
 /** Which experts serve which domain: specialisation against what a random labelling of the same documents would give. */
 
+import { withProgress } from "../ambient-progress.js";
 import { documentBootstrap } from "../analysis/bootstrap.js";
 import { benjaminiHochberg } from "../analysis/multiple-testing.js";
 import { joinOutcomes } from "../analysis/outcome-join.js";
@@ -79,14 +80,19 @@ export async function domainRoutes(
 ): Promise<DomainRoutes> {
   const load = new RoutingLoad();
   const domainOf = new Map<string, string>();
-  await questions.ask(model, {
-    ...{ signal: options.signal, onProgress: options.onProgress, level: "topk" },
-    onTrace: ({ task, sampleId, group, trace }) => {
-      if (trace.numTokens === 0) return;
-      load.add(trace);
-      domainOf.set(JSON.stringify([task, sampleId]), group);
-    },
-  });
+  await withProgress(
+    options.onProgress,
+    { label: "routes", unit: "questions", move: (bar, done, total) => bar.update(done, total) },
+    (onProgress) =>
+      questions.ask(model, {
+        ...{ signal: options.signal, onProgress, level: "topk" },
+        onTrace: ({ task, sampleId, group, trace }) => {
+          if (trace.numTokens === 0) return;
+          load.add(trace);
+          domainOf.set(JSON.stringify([task, sampleId]), group);
+        },
+      }),
+  );
   return domainsOfLoad(load, ({ task, sampleId }) => domainOf.get(JSON.stringify([task, sampleId])), options);
 }
 

@@ -3,6 +3,7 @@
  * they had, and whether it is the flipped routes that change an answer.
  */
 
+import { withProgress } from "../ambient-progress.js";
 import { FlipsByMargin, type MarginFlips } from "../analysis/flips-by-margin.js";
 import { quantileOfSorted } from "../analysis/numbers.js";
 import { RouteAgreement, sharedExperts } from "../analysis/route-agreement.js";
@@ -91,7 +92,15 @@ const NEAREST = 8;
  *
  * @throws InvalidArgumentError unless both are files of one mixture of experts with one tokenizer.
  */
-export async function drift(a: Model, b: Model, questions: Questions, options: DriftOptions = {}): Promise<Drift> {
+export function drift(a: Model, b: Model, questions: Questions, options: DriftOptions = {}): Promise<Drift> {
+  return withProgress(
+    options.onProgress,
+    { label: "drift", unit: "documents", move: (bar, stage, done, total) => bar.update(done, total, stage) },
+    (onProgress) => compareOn(a, b, questions, { ...options, onProgress }),
+  );
+}
+
+async function compareOn(a: Model, b: Model, questions: Questions, options: DriftOptions): Promise<Drift> {
   const { maxTokens = 256, signal, onProgress } = options;
   requireSameShape(a, b);
   await requireSameTokens(b, TOKENIZER_PROBE, await a.tokenizer.encode(TOKENIZER_PROBE));

@@ -5,6 +5,7 @@
  */
 
 import { join } from "node:path";
+import { withProgress } from "../ambient-progress.js";
 import { benjaminiHochberg } from "../analysis/multiple-testing.js";
 import { joinOutcomes, type OutcomeJoin } from "../analysis/outcome-join.js";
 import type { Outcome } from "../analysis/outcomes.js";
@@ -89,7 +90,15 @@ const FALSE_DISCOVERY_RATE = 0.05;
  *
  * @throws InvalidArgumentError where the questions have no answers to be right about, or too few of them.
  */
-export async function explain(model: Model, questions: Questions, options: ExplainOptions = {}): Promise<Explanation> {
+export function explain(model: Model, questions: Questions, options: ExplainOptions = {}): Promise<Explanation> {
+  return withProgress(
+    options.onProgress,
+    { label: "explain", unit: "steps", move: (bar, stage, done, total) => bar.update(done, total, stage) },
+    (onProgress) => associateAndAblate(model, questions, { ...options, onProgress }),
+  );
+}
+
+async function associateAndAblate(model: Model, questions: Questions, options: ExplainOptions): Promise<Explanation> {
   const { mode = "zero", seed = 0, signal, out, alpha = 0.01, onProgress } = options;
   const traced = new RoutedItems();
   const before = await questions.ask(model, {

@@ -1,5 +1,6 @@
 /** What remains of a model without its least useful experts: accuracy on questions, and memory. */
 
+import { withProgress } from "../ambient-progress.js";
 import { sumBytes } from "../checkpoint/storage-types.js";
 import { InvalidArgumentError, invalidArgument } from "../errors.js";
 import type { Model } from "../model/model.js";
@@ -54,11 +55,15 @@ const MOST_STEPS = 8;
  *
  * @throws InvalidArgumentError for a number of experts that leaves fewer than k.
  */
-export async function pruneReport(
-  model: Model,
-  questions: Questions,
-  options: PruneOptions = {},
-): Promise<PruneReport> {
+export function pruneReport(model: Model, questions: Questions, options: PruneOptions = {}): Promise<PruneReport> {
+  return withProgress(
+    options.onProgress,
+    { label: "prune", unit: "steps", move: (bar, done, total, label) => bar.update(done, total, label) },
+    (onProgress) => prune(model, questions, { ...options, onProgress }),
+  );
+}
+
+async function prune(model: Model, questions: Questions, options: PruneOptions): Promise<PruneReport> {
   const { by = "load", calibration = questions, controls = true, out, seed = 0, signal } = options;
   const { shape } = model.parts;
   const most = shape.numExperts - shape.numExpertsPerToken;

@@ -1,5 +1,6 @@
 /** How much better a text could have gone with other experts at the same cost: the regret of the standard route. */
 
+import { withProgress } from "../ambient-progress.js";
 import { type BootstrapOptions, documentBootstrap } from "../analysis/bootstrap.js";
 import { Random } from "../analysis/random.js";
 import { InvalidArgumentError, invalidArgument } from "../errors.js";
@@ -54,11 +55,19 @@ export interface RouteRegret {
  *
  * @throws InvalidArgumentError for no texts, a model without experts, or a text without gold tokens behind its first
  */
-export async function routeRegret(
+export function routeRegret(
   model: Model,
   texts: readonly GoldText[],
   options: RegretOptions = {},
 ): Promise<RouteRegret> {
+  return withProgress(
+    options.onProgress,
+    { label: "route regret", unit: "texts", move: (bar, done, total) => bar.update(done, total) },
+    (onProgress) => regretOf(model, texts, { ...options, onProgress }),
+  );
+}
+
+async function regretOf(model: Model, texts: readonly GoldText[], options: RegretOptions): Promise<RouteRegret> {
   const { routes = 16, temperature = 1, seed = 0, level, signal, onProgress } = options;
   if (!(Number.isInteger(routes) && routes > 0)) throw invalidArgument("routes", "a whole number from 1", routes);
   if (!(temperature > 0)) throw invalidArgument("temperature", "a number above 0", temperature);

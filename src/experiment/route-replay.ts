@@ -1,5 +1,6 @@
 /** One model's routes through another's weights: how much of the difference between two models is where they send their tokens. */
 
+import { withProgress } from "../ambient-progress.js";
 import type { Model } from "../model/model.js";
 import {
   compareRows,
@@ -47,12 +48,20 @@ export interface RouteReplay {
  *
  * @throws InvalidArgumentError unless both are of one shape and one tokenizer.
  */
-export async function routeReplay(
+export function routeReplay(
   a: Model,
   b: Model,
   questions: Questions,
   options: ReplayOptions = {},
 ): Promise<RouteReplay> {
+  return withProgress(
+    options.onProgress,
+    { label: "replay", unit: "documents", move: (bar, done, total) => bar.update(done, total) },
+    (onProgress) => replayOn(a, b, questions, { ...options, onProgress }),
+  );
+}
+
+async function replayOn(a: Model, b: Model, questions: Questions, options: ReplayOptions): Promise<RouteReplay> {
   const { weights = "model", maxTokens = 256, signal, onProgress } = options;
   requireSameShape(a, b);
   await requireSameTokens(b, TOKENIZER_PROBE, await a.tokenizer.encode(TOKENIZER_PROBE));

@@ -1,6 +1,7 @@
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { withProgress } from "../ambient-progress.js";
 import { AbortError, fromSystemError, MoescopeError } from "../errors.js";
 
 /**
@@ -28,7 +29,19 @@ export interface Downloaded {
 }
 
 /** @throws MoescopeError NOT_FOUND, NO_PERMISSION, NETWORK by the server's answer or its silence; DISK_FULL; AbortError. */
-export async function download(options: DownloadOptions): Promise<Downloaded> {
+export function download(options: DownloadOptions): Promise<Downloaded> {
+  return withProgress(
+    options.onProgress,
+    {
+      label: `download ${basename(options.path)}`,
+      unit: "MB",
+      move: (bar, done, total) => bar.update(done / 1e6, total === undefined ? undefined : total / 1e6),
+    },
+    (onProgress) => downloadWhole({ ...options, onProgress }),
+  );
+}
+
+async function downloadWhole(options: DownloadOptions): Promise<Downloaded> {
   const { path, check, retries = 5, backoffMs = 500, signal } = options;
   const part = `${path}.part`;
   await mkdir(dirname(path), { recursive: true }).catch((error) => {

@@ -1,4 +1,5 @@
 /** `generate`, `chat` and their streams, as people call them: prompts in, text with all that led to it out. */
+import { withProgress } from "../ambient-progress.js";
 import { AbortError, invalidArgument } from "../errors.js";
 import type { CaptureLevel } from "../native/binding.js";
 import { checkTrace } from "../router/invariants.js";
@@ -75,7 +76,23 @@ const DEFAULT_MAX_TOKENS = 256;
 
 export async function generate(model: Model, prompt: Prompt, options: GenerateOptions): Promise<Generation> {
   const { job, sampling, context } = await prepare(model, prompt, options);
-  const [texts] = await generateTexts([job], context, { signal: options.signal });
+  const started = performance.now();
+  let numTokens = 0;
+  const texts = await withProgress(
+    undefined,
+    {
+      label: "generate",
+      unit: "tokens",
+      move: (bar, done: number) => {
+        const perSecond = (1000 * done) / (performance.now() - started);
+        bar.update(done, job.maxTokens * job.numSamples, `${perSecond.toFixed(1)} tokens/s`);
+      },
+    },
+    async (report) => {
+      const onToken = (): void => report(++numTokens);
+      return (await generateTexts([job], context, { signal: options.signal, onToken }))[0];
+    },
+  );
   return generationOf(model, job, sampling, texts!);
 }
 

@@ -1,4 +1,5 @@
 /** `loglikelihood` as people call it: texts or token ids in, sums and single tokens out. */
+import { withProgress } from "../ambient-progress.js";
 import { withAmbientSignal } from "../ambient-signal.js";
 import { invalidArgument, MoescopeError } from "../errors.js";
 import type { CaptureLevel } from "../native/binding.js";
@@ -48,14 +49,18 @@ export async function loglikelihood(
   for (const [index, request] of requests.entries())
     pairs.push(await pairOf(model, request, index, options.truncate ?? false));
   for (const pair of pairs) model.checkReplay(inputIdsOf(pair));
-  const { trace: level = "counts", signal, onProgress } = options;
+  const { trace: level = "counts", signal } = options;
   const { rules, base } = model;
   const { engine } = model.parts;
-  // Routes of the shared layers were not computed for the variant, and are the caller's to ask of a plain one.
-  const scores =
-    base !== undefined && level === "counts" && !dependsOnSegments(rules)
-      ? await base.score(pairs, rules, { signal: withAmbientSignal(signal), onProgress })
-      : await scorePairs(pairs, { engine, kind: model.kindAt(level), signal, onProgress });
+  const scores = await withProgress(
+    options.onProgress,
+    { label: "loglikelihood", unit: "requests", move: (bar, done, total) => bar.update(done, total) },
+    (onProgress) =>
+      // Routes of the shared layers were not computed for the variant, and are the caller's to ask of a plain one.
+      base !== undefined && level === "counts" && !dependsOnSegments(rules)
+        ? base.score(pairs, rules, { signal: withAmbientSignal(signal), onProgress })
+        : scorePairs(pairs, { engine, kind: model.kindAt(level), signal, onProgress }),
+  );
   return scores.map(({ tokenLogprobs, isGreedy, trace }, index) => {
     const { contextIds, continuationIds } = pairs[index]!;
     const numTokens = contextIds.length + continuationIds.length - 1;

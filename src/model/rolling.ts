@@ -2,6 +2,7 @@
  * Log-likelihoods of whole texts by windows, for perplexity: the rule of lm-evaluation-harness (`get_rolling_token_windows` and
  * `make_disjoint_window`, release 0.4.13), in which every token is predicted exactly once.
  */
+import { withProgress } from "../ambient-progress.js";
 import { invalidArgument, MoescopeError } from "../errors.js";
 import { PYTHON_WHITESPACE } from "../tokenizer/encode-pair.js";
 import { type LikelihoodRequest, loglikelihood } from "./likelihood.js";
@@ -78,11 +79,19 @@ export async function windowsOf(
 }
 
 /** One result per text. */
-export async function loglikelihoodRolling(
+export function loglikelihoodRolling(
   model: Model,
   texts: readonly string[],
   options: RollingOptions,
 ): Promise<RollingResult[]> {
+  return withProgress(
+    options.onProgress,
+    { label: "loglikelihood", unit: "tokens", move: (bar, done, total) => bar.update(done, total) },
+    (onProgress) => scoreWindows(model, texts, { ...options, onProgress }),
+  );
+}
+
+async function scoreWindows(model: Model, texts: readonly string[], options: RollingOptions): Promise<RollingResult[]> {
   const windows = await Promise.all(texts.map((text) => windowsOf(model, text, options)));
   const total = windows.flat().reduce((sum, { continuationIds }) => sum + continuationIds.length, 0);
   const results: RollingResult[] = [];

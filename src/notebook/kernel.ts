@@ -1,7 +1,9 @@
 /** The kernel on its main thread: requests in, cells one after another, replies out. */
+import { setAmbientProgress } from "../ambient-progress.js";
 import { MoescopeError } from "../errors.js";
 import { packageVersion } from "../native/addon.js";
 import { CELLS, type Cell, CellInterrupted, currentCell, followCells, guard, guardEach } from "./cell.js";
+import { cellProgress } from "./cell-progress.js";
 import { Runner } from "./execution.js";
 import { History } from "./history.js";
 import { type DisplayMessage, type NotebookHost, setNotebookHost } from "./host.js";
@@ -54,6 +56,8 @@ export class Kernel {
   readonly #runner: Runner;
   readonly #history = new History();
   readonly #queue: Request[] = [];
+  /** The cell whose code runs, or the one that code which no cell started belongs to most likely. */
+  readonly #cellNow = (): Cell | undefined => currentCell() ?? this.#running ?? this.#latest;
   readonly #onSignal = (): void => this.interrupt();
   #isPumping = false;
   #running: Cell | undefined;
@@ -79,6 +83,7 @@ export class Kernel {
       stream: (cell, name, text) => post({ kind: "stream", name, text, parent: cell.parent }),
     });
     setNotebookHost(this.#host());
+    setAmbientProgress(cellProgress(this.#cellNow, (cell, message) => this.#display(cell, message)));
     routeStreams(
       (cell, name, text) => post({ kind: "stream", name, text, parent: cell.parent }),
       () => this.#running ?? this.#latest,
@@ -222,20 +227,23 @@ export class Kernel {
   }
 
   #host(): NotebookHost {
-    const cellOrLatest = (): Cell | undefined => currentCell() ?? this.#running ?? this.#latest;
     return {
-      display: ({ data, metadata = {}, displayId, update = false }: DisplayMessage) => {
-        const cell = cellOrLatest();
-        if (cell === undefined || cell.isInterrupted || !takeRoom(cell, sizeOf(data))) return;
-        const transient = displayId === undefined ? {} : { display_id: displayId };
-        this.#publish(update ? "update_display_data" : "display_data", { data, metadata, transient }, cell.parent);
+      display: (message) => {
+        const cell = this.#cellNow();
+        if (cell !== undefined && !cell.isInterrupted) this.#display(cell, message);
       },
       clearOutput: (wait) => {
-        const cell = cellOrLatest();
+        const cell = this.#cellNow();
         if (cell !== undefined && !cell.isInterrupted) this.#publish("clear_output", { wait }, cell.parent);
       },
       input: (prompt, password) => this.#input(prompt, password),
     };
+  }
+
+  #display(cell: Cell, { data, metadata = {}, displayId, update = false }: DisplayMessage): void {
+    if (!takeRoom(cell, sizeOf(data))) return;
+    const transient = displayId === undefined ? {} : { display_id: displayId };
+    this.#publish(update ? "update_display_data" : "display_data", { data, metadata, transient }, cell.parent);
   }
 
   async #input(prompt: string, password: boolean): Promise<string> {

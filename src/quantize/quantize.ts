@@ -1,8 +1,10 @@
 /** Writes a model as one GGUF file in which weights take less room: tensor by tensor, in bounded memory. */
+
 import { existsSync, realpathSync, statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
+import { withProgress } from "../ambient-progress.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import { FileSource } from "../checkpoint/file-source.js";
 import type { GgufValue } from "../checkpoint/gguf-values.js";
@@ -69,7 +71,11 @@ export async function quantizeModel(
   const report = { ...reportOf(checkpoint, type, tensors), path, fileBytes: ggufFileBytes(header, tensors), warnings };
   if (path !== null) await checkPlace(path, checkpoint, report.fileBytes);
   if (dryRun || path === null) return report;
-  await writeFile(path, header, tensors, checkpoint, options);
+  await withProgress(
+    options.onProgress,
+    { label: "quantize", unit: "weights", move: (bar, done, total, name) => bar.update(done, total, name) },
+    (onProgress) => writeFile(path, header, tensors, checkpoint, { ...options, onProgress }),
+  );
   return { ...report, written: true };
 }
 

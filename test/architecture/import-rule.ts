@@ -6,7 +6,7 @@ import type { Source } from "./source.js";
 
 /** From right to left in the rule: a layer may import every layer of an earlier row. */
 const ROWS: readonly (readonly string[])[] = [
-  ["errors", "ambient-signal"],
+  ["errors", "ambient-signal", "ambient-progress"],
   ["native"],
   ["router", "tokenizer", "checkpoint", "hub"],
   ["eval", "notebook", "plot", "analysis", "model", "quantize"],
