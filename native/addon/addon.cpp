@@ -4,6 +4,7 @@
 #include "addon/addon_data.h"
 #include "addon/cancel_flag.h"
 #include "addon/convert.h"
+#include "addon/device_library.h"
 #include "addon/formats.h"
 #include "addon/model_wrap.h"
 #include "addon/quantize.h"
@@ -20,6 +21,17 @@ Napi::Value instruction_set(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value cores(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), available_cores()); }
+
+Napi::Value device_info(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const DeviceInfo found = open_device_library(to_string(info[0], "library")).describe();
+    const Napi::Object object = Napi::Object::New(info.Env());
+    object.Set("name", Napi::String::New(info.Env(), found.name));
+    object.Set("totalBytes", Napi::Number::New(info.Env(), static_cast<double>(found.total_memory)));
+    object.Set("freeBytes", Napi::Number::New(info.Env(), static_cast<double>(found.free_memory)));
+    return object;
+  });
+}
 
 Napi::Value ceilings(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -54,6 +66,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(data);
   exports.Set("instructionSet", Napi::Function::New(env, instruction_set));
   exports.Set("availableCores", Napi::Function::New(env, cores));
+  exports.Set("deviceInfo", Napi::Function::New(env, device_info));
   exports.Set("CancelFlag", data->cancel_flag.Value());
   exports.Set("loadModel", Napi::Function::New(env, ModelWrap::load));
   exports.Set("blockShape", Napi::Function::New(env, block_shape_of));

@@ -4,6 +4,7 @@
 
 #include "addon/addon_data.h"
 #include "addon/cancel_flag.h"
+#include "addon/device_library.h"
 #include "addon/session_wrap.h"
 #include "addon/worker.h"
 #include "core/devices.h"
@@ -26,14 +27,18 @@ Napi::Value ModelWrap::load(const Napi::CallbackInfo& info) {
     const Napi::Object options = to_object(info[1], "options");
     const int threads = static_cast<int>(to_integer(options.Get("threads"), "threads", 1, 1024));
     const Precision precision = to_precision(options.Get("precision"));
+    const Napi::Value library = options.Get("library");
+    const std::string library_path = library.IsUndefined() ? "" : to_string(library, "library");
     const auto cancel = CancelFlag::of(info[2]);
-    const auto work = [plan, threads, precision, cancel] {
+    const auto work = [plan, threads, precision, library_path, cancel] {
       if (cancel != nullptr && cancel->load()) fail(ErrorCode::Aborted, "The operation was cancelled.");
       auto model = std::make_shared<Model>();
       model->config = std::move(plan->config);
       model->num_threads = threads;
       model->weights = std::make_unique<Weights>(model->config, plan->files, plan->tensors);
-      model->backend = make_cpu_backend(model->config, *model->weights, threads, precision);
+      model->backend = library_path.empty()
+                           ? make_cpu_backend(model->config, *model->weights, threads, precision)
+                           : open_device_library(library_path).make_backend(model->config, *model->weights);
       return model;
     };
     const auto convert = [](Napi::Env env, std::shared_ptr<Model>&& model) -> Napi::Value {

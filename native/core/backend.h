@@ -132,6 +132,9 @@ class Backend {
   // Polled inside long ops; when it turns true they end with Aborted. Null: never.
   virtual void set_cancel(const std::atomic<bool>* cancel) = 0;
 
+  // Where keys and values live.
+  virtual std::shared_ptr<PageMemory> page_memory() { return host_page_memory(); }
+
   // Where ops add their time from now on; null: nowhere.
   virtual void set_profile(Profile* profile) = 0;
 };

@@ -1,6 +1,5 @@
 #include "core/kv_cache.h"
 
-#include <cstring>
 #include <new>
 
 #include "core/error.h"
@@ -13,17 +12,22 @@ size_t num_tiles(int64_t positions) { return static_cast<size_t>((positions + kT
 
 }  // namespace
 
-KvCache::Page::Page(size_t size, std::shared_ptr<size_t> counter)
-    : bytes(std::make_unique<std::byte[]>(size)), live_pages(std::move(counter)) {
-  ++*live_pages;
+KvCache::Page::Page(std::shared_ptr<PageStore> home)
+    : store(std::move(home)), bytes(store->memory->allocate(store->page_bytes)) {
+  if (bytes == nullptr) throw std::bad_alloc();
+  ++store->num_pages;
 }
 
-KvCache::Page::~Page() { --*live_pages; }
+KvCache::Page::~Page() {
+  store->memory->release(bytes, store->page_bytes);
+  --store->num_pages;
+}
 
-KvCache::KvCache(const ModelConfig& config, CacheType type)
-    : num_layers_(config.num_layers), type_(type), num_pages_(std::make_shared<size_t>(0)) {
+KvCache::KvCache(const ModelConfig& config, CacheType type, std::shared_ptr<PageMemory> memory)
+    : num_layers_(config.num_layers), type_(type), store_(std::make_shared<PageStore>()) {
   head_bytes_ = cache_head_bytes(type, config.head_dim);
-  page_bytes_ = head_bytes_ * config.num_key_value_heads;
+  store_->memory = std::move(memory);
+  store_->page_bytes = head_bytes_ * config.num_key_value_heads;
 }
 
 KvCache::Sequence& KvCache::at(int sequence) {
@@ -105,11 +109,11 @@ void KvCache::extend(int sequence, int64_t count) {
       const size_t first = static_cast<size_t>(grown.held(number) / kTilePositions);
       layer.reserve(tiles);
       if (first < layer.size() && layer[first].use_count() > 1) {
-        auto copy = std::make_shared<Page>(page_bytes_, num_pages_);
-        std::memcpy(copy->bytes.get(), layer[first]->bytes.get(), page_bytes_);
+        auto copy = std::make_shared<Page>(store_);
+        store_->memory->copy(copy->bytes, layer[first]->bytes, store_->page_bytes);
         layer[first] = std::move(copy);
       }
-      while (layer.size() < tiles) layer.push_back(std::make_shared<Page>(page_bytes_, num_pages_));
+      while (layer.size() < tiles) layer.push_back(std::make_shared<Page>(store_));
     }
   } catch (const std::bad_alloc&) {
     truncate(sequence, grown.length);

@@ -12,12 +12,14 @@
 
 #include "core/cache_page.h"
 #include "core/config.h"
+#include "core/page_memory.h"
 
 namespace moescope {
 
 class KvCache {
  public:
-  KvCache(const ModelConfig& config, CacheType type);
+  // `memory`: where the pages live.
+  KvCache(const ModelConfig& config, CacheType type, std::shared_ptr<PageMemory> memory = host_page_memory());
 
   // Sequences are small integers; a released one is reused.
   int create();
@@ -38,11 +40,9 @@ class KvCache {
   // Declares that the positions made writable by extend() hold keys and values now.
   void commit(int sequence, int64_t count);
 
-  std::byte* page(int sequence, int layer, int64_t tile) {
-    return sequences_[sequence].pages[layer][tile]->bytes.get();
-  }
+  std::byte* page(int sequence, int layer, int64_t tile) { return sequences_[sequence].pages[layer][tile]->bytes; }
   const std::byte* page(int sequence, int layer, int64_t tile) const {
-    return sequences_[sequence].pages[layer][tile]->bytes.get();
+    return sequences_[sequence].pages[layer][tile]->bytes;
   }
 
   CacheType type() const { return type_; }
@@ -50,14 +50,22 @@ class KvCache {
   size_t head_offset(int kv_head) const { return kv_head * head_bytes_; }
   // Keys and values of one head of one page.
   size_t head_bytes() const { return head_bytes_; }
-  size_t bytes() const { return *num_pages_ * page_bytes_; }
+  size_t bytes() const { return store_->num_pages * store_->page_bytes; }
 
  private:
+  // What all pages have in common; it goes with the last of them.
+  struct PageStore {
+    std::shared_ptr<PageMemory> memory;
+    size_t page_bytes = 0;
+    size_t num_pages = 0;
+  };
   struct Page {
-    Page(size_t size, std::shared_ptr<size_t> counter);
+    explicit Page(std::shared_ptr<PageStore> home);  // std::bad_alloc
     ~Page();
-    std::unique_ptr<std::byte[]> bytes;
-    std::shared_ptr<size_t> live_pages;
+    Page(const Page&) = delete;
+    Page& operator=(const Page&) = delete;
+    std::shared_ptr<PageStore> store;
+    std::byte* bytes;
   };
   struct Sequence {
     bool live = false;
@@ -75,9 +83,8 @@ class KvCache {
 
   int num_layers_;
   size_t head_bytes_;
-  size_t page_bytes_;
   CacheType type_;
-  std::shared_ptr<size_t> num_pages_;
+  std::shared_ptr<PageStore> store_;
   std::vector<Sequence> sequences_;
 };
 

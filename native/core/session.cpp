@@ -45,7 +45,9 @@ void check_recorded(const StepSegment& segment, const SequenceState& state, int6
 }  // namespace
 
 Session::Session(std::shared_ptr<Model> model, CacheType cache_type, int chunk_rows)
-    : model_(std::move(model)), cache_(model_->config, cache_type), chunk_rows_(std::max(1, chunk_rows)) {
+    : model_(std::move(model)),
+      cache_(model_->config, cache_type, model_->backend->page_memory()),
+      chunk_rows_(std::max(1, chunk_rows)) {
   counts_.resize(static_cast<size_t>(config().num_moe_layers()) * config().num_experts);
 }
 

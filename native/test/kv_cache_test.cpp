@@ -243,3 +243,41 @@ CASE("random operations leave every sequence with what was written to it") {
     CHECK_EQ(cache.bytes(), 0u);
   }
 }
+
+namespace {
+
+// Host memory with room for a few pages, which counts what is out.
+class SmallMemory final : public PageMemory {
+ public:
+  explicit SmallMemory(int room) : room_(room) {}
+  std::byte* allocate(size_t bytes) override {
+    if (room_ == 0) return nullptr;
+    --room_;
+    return host_->allocate(bytes);
+  }
+  void release(std::byte* page, size_t bytes) noexcept override {
+    ++room_;
+    host_->release(page, bytes);
+  }
+  void copy(std::byte* to, const std::byte* from, size_t bytes) override { host_->copy(to, from, bytes); }
+  int room() const { return room_; }
+
+ private:
+  int room_;
+  std::shared_ptr<PageMemory> host_ = host_page_memory();
+};
+
+}  // namespace
+
+CASE("memory that ends leaves the sequence as it was, and gets every page back") {
+  const auto memory = std::make_shared<SmallMemory>(2 * kLayers + 1);
+  KvCache cache(small_config(), CacheType::F32, memory);
+  const int sequence = cache.create();
+  append(cache, sequence, std::vector<uint16_t>(70, 1));
+  CHECK_EQ(memory->room(), 1);
+  CHECK_FAILS(cache.extend(sequence, kTilePositions), OutOfMemory);
+  CHECK_EQ(memory->room(), 1);
+  CHECK_EQ(cache.length(sequence), 70);
+  cache.release(sequence);
+  CHECK_EQ(memory->room(), 2 * kLayers + 1);
+}

@@ -2,12 +2,13 @@
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { RopeScalingOverride } from "../checkpoint/rope-scaling.js";
+import { DEVICES, type DeviceKind } from "../model/device.js";
 import { CACHE_TYPES, type CacheType } from "../native/binding.js";
 import { suggestionFor } from "./suggest.js";
 
 /** What every command that loads a model understands. */
 export interface ModelOptions {
-  device?: "auto" | "cpu";
+  device?: DeviceKind;
   threads?: number;
   ropeScaling?: RopeScalingOverride | null;
   maxContext?: number;
@@ -22,7 +23,11 @@ export interface ModelOptions {
 /** Adds the options of `ModelOptions`. */
 export function withModelOptions(command: Command): Command {
   return command
-    .option("--device <device>", "where to compute: auto or cpu", oneOf("auto", "cpu"))
+    .option(
+      "--device <device>",
+      "where to compute: auto (a card that can be used, else the CPU), cpu or cuda",
+      oneOf(...DEVICES),
+    )
     .option("--threads <n>", "threads (default: the cores that are there)", integer(1, 1024))
     .option(
       "--rope-scaling <none|FACTOR[:ORIGINAL]>",
@@ -32,7 +37,7 @@ export function withModelOptions(command: Command): Command {
     .option("--max-context <n>", "context in tokens (default: all that the model can do)", integer(1))
     .option(
       "--cache-type <type>",
-      "keys and values in f32 (exact, default), bf16 or f16 (half the memory) or q8_0 (about a quarter)",
+      "keys and values in f32 (exact; default on the CPU), bf16 or f16 (half the memory) or q8_0 (about a quarter)",
       oneOf(...CACHE_TYPES),
     )
     .option(
@@ -42,7 +47,7 @@ export function withModelOptions(command: Command): Command {
     )
     .option(
       "--precision <precision>",
-      "ref (fp32 on dequantised weights, default) or fast (products in bf16 or 8 bits)",
+      "ref (fp32 on dequantised weights; the CPU alone, and its default) or fast (products in bf16 or 8 bits)",
       oneOf("ref", "fast"),
     )
     .addOption(quietOption());

@@ -6,7 +6,7 @@ import { join } from "node:path";
 export interface AvailableMemory {
   bytes: number;
   /** What sets the bound. */
-  boundBy: "system" | "cgroup";
+  boundBy: "system" | "cgroup" | "card";
 }
 
 /** File pages that a cgroup has read count as used, but go when something else needs the room. */

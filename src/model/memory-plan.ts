@@ -65,16 +65,26 @@ export function memoryPlan(checkpoint: Checkpoint, options: MemoryPlanOptions): 
   return {
     ...{ weights, cacheType, kvPerToken, kvFullContext, kvCacheBytes, workspace, available },
     contextTokens: config.maxContext,
-    paging: weights > room ? pagingOf(checkpoint, Math.max(0, room), options.measureReadRate ?? readRate) : null,
+    paging:
+      available.boundBy !== "card" && weights > room
+        ? pagingOf(checkpoint, Math.max(0, room), options.measureReadRate ?? readRate)
+        : null,
   };
 }
 
 /**
- * Throws OUT_OF_MEMORY where keys and values of the context that was asked for (or, where none was, of the least useful one) and the
+ * Throws OUT_OF_MEMORY where the weights do not fit on the card, or keys and values of the context that was asked for (or, where none was, of the least useful one) and the
  * workspace do not fit into what is free.
  */
 export function checkMemory(plan: MemoryPlan, askedContext: number | undefined): void {
   const { kvPerToken, workspace, available, cacheType } = plan;
+  if (available.boundBy === "card" && plan.weights + workspace > available.bytes) {
+    throw new MoescopeError(
+      "OUT_OF_MEMORY",
+      `The weights and the workspace take ${formatSize(plan.weights + workspace)}, ${formatSize(available.bytes)} are free on the ` +
+        'card: take a file with fewer bits for a weight, or device "cpu".',
+    );
+  }
   const tokens = Math.min(plan.contextTokens, askedContext ?? LEAST_CONTEXT);
   const needed = tokens * kvPerToken + workspace;
   if (needed <= available.bytes) return;
@@ -83,7 +93,7 @@ export function checkMemory(plan: MemoryPlan, askedContext: number | undefined):
   throw new MoescopeError(
     "OUT_OF_MEMORY",
     `Keys and values of ${tokens} tokens in ${cacheType} and the workspace take ${formatSize(needed)}, ` +
-      `${formatSize(available.bytes)} are free${inCgroup(available)}, enough for ${fits} tokens: ` +
+      `${formatSize(available.bytes)} are free${whereIn(available)}, enough for ${fits} tokens: ` +
       `ask for a shorter context${way}.`,
   );
 }
@@ -92,8 +102,8 @@ export function checkMemory(plan: MemoryPlan, askedContext: number | undefined):
 export function formatMemoryPlan(plan: MemoryPlan): string {
   const { weights, contextTokens, cacheType, kvFullContext, workspace, available } = plan;
   const line =
-    `Memory: weights ${formatSize(weights)} mapped, keys and values ${formatSize(kvFullContext)} at ${contextTokens} tokens in ` +
-    `${cacheType}, workspace ${formatSize(workspace)}; ${formatSize(available.bytes)} free${inCgroup(available)}.`;
+    `Memory: weights ${formatSize(weights)}${available.boundBy === "card" ? "" : " mapped"}, keys and values ${formatSize(kvFullContext)} at ${contextTokens} tokens in ` +
+    `${cacheType}, workspace ${formatSize(workspace)}; ${formatSize(available.bytes)} free${whereIn(available)}.`;
   return [line, ...memoryWarnings(plan)].join("\n");
 }
 
@@ -121,8 +131,8 @@ function tokensThatFit(available: AvailableMemory, workspace: number, kvPerToken
   return Math.max(0, Math.floor((available.bytes - workspace) / kvPerToken));
 }
 
-function inCgroup({ boundBy }: AvailableMemory): string {
-  return boundBy === "cgroup" ? " in this cgroup" : "";
+function whereIn({ boundBy }: AvailableMemory): string {
+  return { system: "", cgroup: " in this cgroup", card: " on the card" }[boundBy];
 }
 
 /** Buffers of a step's rows and of the output matrix. */

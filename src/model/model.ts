@@ -23,6 +23,7 @@ import { loadModelText } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
 import { scopedCallbacks } from "./callback-scope.js";
 import { type ContributionOptions, contributionsOf } from "./contributions.js";
+import { chooseDevice } from "./device.js";
 import { Engine } from "./engine.js";
 import { type GenerateOptions, type Generation, generate, type StreamChunk, stream } from "./generation.js";
 import { languageModelOf, type ModelAsLanguageModel } from "./language-model.js";
@@ -101,7 +102,7 @@ export class Model {
    */
   static async load(model: string, options: LoadOptions = {}): Promise<Model> {
     checkLoadOptions(options);
-    const { onProgress, ropeScaling, maxContext, chatTemplate, cacheType = "f32", precision = "ref" } = options;
+    const { onProgress, ropeScaling, maxContext, chatTemplate } = options;
     const signal = withAmbientSignal(options.signal);
     throwIfAborted(signal);
     const addon = loadAddon();
@@ -109,7 +110,11 @@ export class Model {
     const { path, ollama, ollamaText } = resolveWithDefaults(model);
     const checkpoint = await openCheckpoint(path, { ropeScaling, maxContext });
     const threads = options.threads ?? addon.availableCores();
-    const memory = memoryPlan(checkpoint, { cacheType, kvCacheBytes: options.kvCacheBytes, stepRows: CHUNK_ROWS });
+    const { name: device, precision, cacheType, card } = chooseDevice(addon, options);
+    const memory = memoryPlan(checkpoint, {
+      ...{ cacheType, kvCacheBytes: options.kvCacheBytes, stepRows: CHUNK_ROWS },
+      available: card && { bytes: card.freeBytes, boundBy: "card" },
+    });
     checkMemory(memory, maxContext);
     options.onMemoryPlan?.(memory);
     onProgress?.("tokenizer");
@@ -123,7 +128,7 @@ export class Model {
     throwIfAborted(signal);
     onProgress?.("mapping");
     try {
-      const native = await addon.loadModel(checkpoint.plan, { threads, precision }, null);
+      const native = await addon.loadModel(checkpoint.plan, { threads, precision, library: card?.library }, null);
       const engine = new Engine(native, native.createSession({ cacheType, chunkRows: CHUNK_ROWS }), {
         bytesPerPosition: memory.kvPerToken,
         kvCacheBytes: memory.kvCacheBytes,
@@ -131,7 +136,6 @@ export class Model {
         stepRows: CHUNK_ROWS,
       });
       const shape = routerShapeOf(planConfigOf(checkpoint.config));
-      const device = `cpu ${addon.instructionSet(precision)}`;
       onProgress?.("ready");
       return new Model(
         { checkpoint, ollama, engine, ...text, shape, precision, device, threads, cacheType, memory },

@@ -383,11 +383,17 @@ export interface NativeAddon {
   instructionSet(precision: Precision): string;
   /** Cores that this process may use (affinity and cgroup limits). */
   availableCores(): number;
+  /**
+   * The card that a device library would use, and its memory. Throws UNSUPPORTED where there is none, its driver is too old, or the file
+   * is no such library.
+   */
+  deviceInfo(library: string): { name: string; totalBytes: number; freeBytes: number };
   CancelFlag: new () => CancelFlag;
   /** Maps the files, checks every tensor against the config, and returns a model that is ready to run. */
   loadModel(
     plan: LoadPlan,
-    options: { threads: number; precision: Precision },
+    /** `library`: of the device that computes in place of the CPU. */
+    options: { threads: number; precision: Precision; library?: string },
     cancel: CancelFlag | null,
   ): Promise<NativeModel>;
   /** Elements per block and bytes per block of a storage type. */

@@ -84,7 +84,7 @@ const FLAG_ANSWERS: Answers = {
   "fraction for a whole number": [2, 'Expected a whole number from 1 to 1024 for --threads, got "1.5".'],
   "top-p above 1": [2, 'Expected a number from 0 to 1 for --top-p, got "1.5".'],
   "negative temperature": [2, 'Expected a number from 0 to 1000 for --temperature, got "-1".'],
-  "device that is not there": [2, 'Expected auto or cpu for --device, got "cdpu"; did you mean cpu?'],
+  "device that is not there": [2, 'Expected auto, cpu or cuda for --device, got "cdpu"; did you mean cpu?'],
   "cache type misspelt": [2, 'Expected f32, bf16, f16 or q8_0 for --cache-type, got "fp16"; did you mean f16?'],
   "rope scaling misspelt": [
     2,

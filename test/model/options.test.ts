@@ -12,7 +12,7 @@ it.each<[LoadOptions, string, RegExp]>([
   [{ threads: 1025 }, "INVALID_ARGUMENT", /for threads/],
   [{ threads: 1.5 }, "INVALID_ARGUMENT", /for threads/],
   [{ threads: untyped("2") }, "INVALID_ARGUMENT", /for threads, got "2"/],
-  [{ device: untyped("cuda:9") }, "UNSUPPORTED", /device .* got "cuda:9"/],
+  [{ device: untyped("cuda:9") }, "INVALID_ARGUMENT", /auto, cpu, cuda for device, got "cuda:9"/],
   [{ precision: untyped("fp8") }, "INVALID_ARGUMENT", /for precision, got "fp8"/],
   [{ cacheType: untyped("q4_0") }, "INVALID_ARGUMENT", /for cacheType, got "q4_0"/],
   [{ maxContext: 0 }, "INVALID_ARGUMENT", /for maxContext/],
