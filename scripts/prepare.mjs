@@ -25,15 +25,17 @@ export const IS_INSTALLED = path.basename(path.dirname(ROOT)) === "node_modules"
 /** Sanitizer sets that native/CMakeLists.txt knows; "" is the ordinary build. */
 const SANITIZERS = ["", "address,undefined", "thread"];
 
-/** Does the steps that are needed. Throws a SetupError whose message is all that a user needs. */
-export async function prepare({ packagesOnly = false, nativeOnly = false, sanitize = "" } = {}) {
+/** Where the steps write what their tools say. */
+export const LOGS = path.join(ROOT, ".cache", "logs");
+
+/** Does the steps that are needed; `kind` of the native build: see ensureNative(). Throws a SetupError whose message is all that a user needs. */
+export async function prepare({ packagesOnly = false, nativeOnly = false, kind = "" } = {}) {
   const started = Date.now();
   checkNode();
-  const logs = path.join(ROOT, ".cache", "logs");
   await withLock(path.join(ROOT, ".cache", "prepare.lock"), async () => {
-    let hasWorked = !IS_INSTALLED && (await ensurePackages(ROOT, logs));
-    if (!packagesOnly) hasWorked = (await ensureNative(ROOT, logs, sanitize)) || hasWorked;
-    if (!packagesOnly && !nativeOnly && !IS_INSTALLED) hasWorked = (await ensureTypeScript(ROOT, logs)) || hasWorked;
+    let hasWorked = !IS_INSTALLED && (await ensurePackages(ROOT, LOGS));
+    if (!packagesOnly) hasWorked = (await ensureNative(ROOT, LOGS, kind)) || hasWorked;
+    if (!packagesOnly && !nativeOnly && !IS_INSTALLED) hasWorked = (await ensureTypeScript(ROOT, LOGS)) || hasWorked;
     say(`prepare: ${hasWorked ? "ready" : "up to date"} (${seconds(Date.now() - started)})`);
   });
 }
@@ -65,7 +67,7 @@ async function main() {
   await prepare({
     packagesOnly: values["packages-only"],
     nativeOnly: values["native-only"] || values.sanitize !== "",
-    sanitize: values.sanitize,
+    kind: values.sanitize,
   });
 }
 

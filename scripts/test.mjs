@@ -6,6 +6,7 @@
  *   node scripts/test.mjs native            native tests alone
  *   node scripts/test.mjs sanitize          native tests under ASan + UBSan, those with threads under TSan
  *   node scripts/test.mjs emulator          CUDA kernels on the CPU, plain and under ASan + UBSan
+ *   node scripts/test.mjs neon              native tests built for arm64, in qemu
  *   node scripts/test.mjs notebooks         the notebook kernel, as clients and Jupyter see it
  *   node scripts/test.mjs real              tests on real checkpoints
  *
@@ -15,8 +16,9 @@ import fs from "node:fs";
 import path from "node:path";
 import { ensureEmulator } from "./prepare/native.mjs";
 import { SetupError, say } from "./prepare/step.mjs";
-import { prepare, ROOT, runScript } from "./prepare.mjs";
-import { runEmulatorTests, runNativeTests } from "./test/native.mjs";
+import { missingForArm64 } from "./prepare/toolchain.mjs";
+import { LOGS, prepare, ROOT, runScript } from "./prepare.mjs";
+import { runArm64Tests, runEmulatorTests, runNativeTests } from "./test/native.mjs";
 import { Tally } from "./test/tally.mjs";
 import { runVitest } from "./test/vitest.mjs";
 
@@ -36,17 +38,23 @@ const SUITES = {
     tally.add(runNativeTests(ROOT, ""));
   },
   async sanitize(_filters, tally) {
-    await prepare({ nativeOnly: true, sanitize: "address,undefined" });
+    await prepare({ nativeOnly: true, kind: "address,undefined" });
     tally.add(runNativeTests(ROOT, "address,undefined"));
-    await prepare({ nativeOnly: true, sanitize: "thread" });
+    await prepare({ nativeOnly: true, kind: "thread" });
     tally.add(runNativeTests(ROOT, "thread", hasThreads));
   },
   async emulator(_filters, tally) {
     for (const sanitize of ["", "address,undefined"]) {
-      await prepare({ nativeOnly: true, sanitize });
-      await ensureEmulator(ROOT, path.join(ROOT, ".cache", "logs"), sanitize);
+      await prepare({ nativeOnly: true, kind: sanitize });
+      await ensureEmulator(ROOT, LOGS, sanitize);
       tally.add(runEmulatorTests(ROOT, sanitize));
     }
+  },
+  async neon(_filters, tally) {
+    const reason = await missingForArm64(ROOT, LOGS);
+    if (reason !== undefined) return tally.skip("native tests on arm64", reason);
+    await prepare({ nativeOnly: true, kind: "arm64" });
+    tally.add(runArm64Tests(ROOT));
   },
   async notebooks(filters, tally) {
     await prepare();

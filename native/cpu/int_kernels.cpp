@@ -2,9 +2,24 @@
 
 #include <vector>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace moescope {
 
 namespace {
+
+#ifdef __aarch64__
+bool has_dot_products() {
+#ifdef __linux__
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+  return true;  // every arm64 Mac
+#endif
+}
+#endif
 
 std::vector<const IntKernels*> runnable() {
   std::vector<const IntKernels*> variants;
@@ -16,6 +31,7 @@ std::vector<const IntKernels*> runnable() {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) variants.push_back(&kAvx2IntKernels);
 #endif
 #ifdef __aarch64__
+  if (has_dot_products()) variants.push_back(&kNeonDotIntKernels);
   variants.push_back(&kNeonIntKernels);
 #endif
   variants.push_back(&kPortableIntKernels);

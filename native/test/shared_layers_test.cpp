@@ -33,6 +33,7 @@ CASE("a changed upper layer over shared lower ones gives the bits of the whole, 
                              more = random_tokens(20, config.vocab_size, 22);
   for (CacheType type : {CacheType::F32, CacheType::BF16}) {
     for (int chunk : {13, 64, 512}) {
+      if (kIsEmulated && chunk != 13) continue;
       for (int64_t fork : {0, 1, 63, 64, 100}) {
         Session session(model.load(), type, chunk);
         const RoutePlan plain = make_route_plan(config, {}), changed = make_route_plan(config, {zero_of(2, {1, 4})});

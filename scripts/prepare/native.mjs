@@ -5,14 +5,16 @@ import os from "node:os";
 import path from "node:path";
 import { digestOf, filesUnder, isCurrent, writeStamp } from "./stamp.mjs";
 import { runStep } from "./step.mjs";
-import { findToolchain } from "./toolchain.mjs";
+import { ARM64_COMPILER, findToolchain } from "./toolchain.mjs";
 
 const INPUTS = /^CMakeLists\.txt$|\.(cpp|h|inc|cu|cuh)$/;
 
-/** Build folder of a set of sanitizers ("" for the ordinary build), relative to the project. */
-export function buildFolder(sanitize) {
-  if (sanitize === "") return path.join("native", "build");
-  return path.join("native", sanitize.includes("thread") ? "build-tsan" : "build-asan");
+/** Kinds of builds and their folders under native/: the ordinary one, those with sanitizers, and the one for arm64 by a cross compiler. */
+const FOLDERS = { "": "build", "address,undefined": "build-asan", thread: "build-tsan", arm64: "build-arm64" };
+
+/** Build folder of a kind, relative to the project. */
+export function buildFolder(kind) {
+  return path.join("native", FOLDERS[kind]);
 }
 
 /** Names of the native test executables, in order; those of the emulator are another suite's. */
@@ -62,9 +64,11 @@ function removeForeignBuild(folder, root, tools) {
   if (!isOurs) fs.rmSync(folder, { recursive: true });
 }
 
-/** Builds where needed; true if it had to. `sanitize`: "", "address,undefined" or "thread". */
-export async function ensureNative(root, logs, sanitize) {
-  const folder = path.join(root, buildFolder(sanitize));
+/** Builds where needed; true if it had to. `kind`: one of FOLDERS; the tools of "arm64" must be there. */
+export async function ensureNative(root, logs, kind) {
+  const folder = path.join(root, buildFolder(kind));
+  const isCross = kind === "arm64",
+    sanitize = isCross ? "" : kind;
   const sources = filesUnder(
     path.join(root, "native"),
     (name) => INPUTS.test(name),
@@ -75,7 +79,7 @@ export async function ensureNative(root, logs, sanitize) {
   const headers = ["node-addon-api", "node-api-headers"].map((name) => resolve(`${name}/package.json`));
   const digest = digestOf(
     [...sources, ...headers],
-    [process.env.CXX ?? "", process.env.CXXFLAGS ?? "", os.arch(), sanitize],
+    [process.env.CXX ?? "", process.env.CXXFLAGS ?? "", os.arch(), kind],
   );
   const outputs = nativeTestNames(root).map((name) => path.join(folder, "test", name));
   const hasAddon = sources.some((file) => path.dirname(file) === path.join(root, "native", "addon"));
@@ -83,11 +87,12 @@ export async function ensureNative(root, logs, sanitize) {
   const stamp = path.join(folder, ".stamp");
   if (isCurrent(stamp, digest, outputs)) return false;
 
-  const tools = await findToolchain(root, logs);
+  const host = await findToolchain(root, logs);
+  const tools = isCross ? { ...host, compiler: ARM64_COMPILER } : host;
   removeForeignBuild(folder, root, tools);
   const name = path.basename(folder);
   await runStep(
-    `native configure (${tools.generator}, ${tools.compiler}${sanitize && `, ${sanitize}`})`,
+    `native configure (${tools.generator}, ${tools.compiler}${kind && `, ${kind}`})`,
     tools.cmake,
     [
       ...["-S", path.join(root, "native"), "-B", folder, "-G", tools.generator],
@@ -97,6 +102,7 @@ export async function ensureNative(root, logs, sanitize) {
       `-DSANITIZE=${sanitize}`,
       `-DNODE_ADDON_API=${path.dirname(headers[0])}`,
       `-DNODE_API_HEADERS=${path.dirname(headers[1])}`,
+      ...(isCross ? ["-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"] : []),
       "--no-warn-unused-cli",
     ],
     { cwd: root, logFile: path.join(logs, `${name}-configure.log`) },

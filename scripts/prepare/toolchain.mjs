@@ -32,6 +32,13 @@ const SYSTEM_PACKAGES = {
   brew: { line: "brew install", cmake: "cmake", make: "make", compiler: "llvm" },
 };
 
+/** Debian's compiler for arm64, and the emulator that runs what it makes. */
+export const ARM64_COMPILER = "aarch64-linux-gnu-g++";
+export const ARM64_EMULATOR = "qemu-aarch64";
+/** Where the emulator finds the C library of the packages below. */
+export const ARM64_ROOT = "/usr/aarch64-linux-gnu";
+const ARM64_PACKAGES = ["g++-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user"];
+
 /** Standard output of a short command, or undefined if it does not run. */
 function outputOf(command, args) {
   const result = spawnSync(command, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
@@ -74,9 +81,8 @@ async function attempt(label, command, args, options) {
 }
 
 /** Installs system packages where that is allowed: as root, with apt-get. */
-async function installWithApt(kinds, root, logs) {
+async function installWithApt(packages, root, logs) {
   if (process.getuid?.() !== 0 || packageManager() !== "apt-get") return;
-  const packages = kinds.map((kind) => SYSTEM_PACKAGES["apt-get"][kind]);
   const options = (name) => ({ cwd: root, env: { DEBIAN_FRONTEND: "noninteractive" }, logFile: path.join(logs, name) });
   // A list that cannot be refreshed may still know the packages.
   await attempt("package lists (apt-get update)", "apt-get", ["update"], options("apt-update.log"));
@@ -140,7 +146,8 @@ export async function findToolchain(root, logs) {
     ].filter((kind) => kind !== false);
 
   const kinds = missingKinds();
-  if (kinds.length > 0) await installWithApt(kinds, root, logs);
+  const names = kinds.map((kind) => SYSTEM_PACKAGES["apt-get"][kind]);
+  if (names.length > 0) await installWithApt(names, root, logs);
   const wheels = missingKinds()
     .filter((kind) => kind !== "compiler")
     .map((kind) => (kind === "make" ? "ninja" : "cmake"));
@@ -152,4 +159,14 @@ export async function findToolchain(root, logs) {
   if (buildTool === undefined) throw missing("A build tool (ninja or make)", missingKinds());
   const [generator, program] = buildTool;
   return { compiler, cmake, generator, program };
+}
+
+/** Why tests for arm64 cannot be built or run on this machine, or undefined where they can. Installs what is missing where it may. */
+export async function missingForArm64(root, logs) {
+  const missingTools = () =>
+    [ARM64_COMPILER, ARM64_EMULATOR].filter((tool) => outputOf(tool, ["--version"]) === undefined);
+  if (missingTools().length > 0) await installWithApt(ARM64_PACKAGES, root, logs);
+  const tools = missingTools();
+  if (tools.length === 0) return undefined;
+  return `${tools.join(" and ")} not found: \`sudo apt-get install ${ARM64_PACKAGES.join(" ")}\` on Debian`;
 }

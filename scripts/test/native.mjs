@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import path from "node:path";
 import { buildFolder, emulatorTestNames, nativeTestNames } from "../prepare/native.mjs";
 import { seconds } from "../prepare/step.mjs";
+import { ARM64_EMULATOR, ARM64_ROOT } from "../prepare/toolchain.mjs";
 import { Tally } from "./tally.mjs";
 
 const TIMEOUT_MS = 10 * 60_000;
@@ -16,12 +17,14 @@ const SANITIZER_OPTIONS = {
   TSAN_OPTIONS: "exitcode=99",
 };
 
-function runOne(root, executable, tally) {
+/** `emulator`: program and arguments before the executable, or nothing. */
+function runOne(root, executable, tally, emulator = []) {
   const started = Date.now();
-  const result = spawnSync(path.join(root, executable), [], {
+  const [program, ...args] = [...emulator, path.join(root, executable)];
+  const result = spawnSync(program, args, {
     cwd: root,
     encoding: "utf8",
-    env: { ...process.env, ...SANITIZER_OPTIONS },
+    env: { ...process.env, ...SANITIZER_OPTIONS, QEMU_LD_PREFIX: ARM64_ROOT },
     timeout: TIMEOUT_MS,
     maxBuffer: 1 << 28,
   });
@@ -41,7 +44,9 @@ function runOne(root, executable, tally) {
 
   const isGood = failures.length === 0;
   if (!isGood) console.log(output.trimEnd());
-  console.log(` ${isGood ? "✓" : "✗"} ${executable}: ${report} (${seconds(Date.now() - started)})`);
+  console.log(
+    ` ${isGood ? "✓" : "✗"} ${[...emulator.slice(1), executable].join(" ")}: ${report} (${seconds(Date.now() - started)})`,
+  );
 }
 
 /** Runs the executables of one build, all of them or those whose name `accepts`. */
@@ -59,5 +64,18 @@ export function runEmulatorTests(root, sanitize) {
   const names = emulatorTestNames(root);
   if (names.length === 0) tally.failures.push("emulator: found no test");
   for (const name of names) runOne(root, path.join(buildFolder(sanitize), "emulator", name), tally);
+  return tally;
+}
+
+/** Tests of what differs between a processor with dot product instructions, which the emulator is by default, and one without. */
+const WITHOUT_DOT_PRODUCTS = ["int_kernels_test", "kernels_test"];
+
+/** Runs the executables of the build for arm64 in qemu. */
+export function runArm64Tests(root) {
+  const tally = new Tally();
+  const run = (name, ...options) =>
+    runOne(root, path.join(buildFolder("arm64"), "test", name), tally, [ARM64_EMULATOR, ...options]);
+  for (const name of nativeTestNames(root)) run(name);
+  for (const name of WITHOUT_DOT_PRODUCTS) run(name, "-cpu", "cortex-a57");
   return tally;
 }

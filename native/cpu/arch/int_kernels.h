@@ -75,6 +75,7 @@ extern const IntKernels kAvx512VnniIntKernels;
 #endif
 #ifdef __aarch64__
 extern const IntKernels kNeonIntKernels;
+extern const IntKernels kNeonDotIntKernels;
 #endif
 
 }  // namespace moescope
