@@ -64,7 +64,7 @@ function withPlace(command: Command): Command {
 }
 
 async function doctor(terminal: Terminal, { prefix, json }: WhereOptions): Promise<void> {
-  const findings = await diagnose(prefix);
+  const findings = await diagnose({ prefix });
   if (json) await terminal.printJson(findings);
   else {
     for (const { check, isGood, detail } of findings)

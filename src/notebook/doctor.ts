@@ -17,11 +17,26 @@ export interface Finding {
 /** The oldest Node whose `require` takes ES modules, as major and minor version. */
 const OLDEST_NODE = [20, 19] as const;
 
-/** Looks at everything that a notebook needs. `prefix`: where else the kernel may be installed. */
-export async function diagnose(
-  prefix: string | undefined,
-  nodeVersion: string = process.versions.node,
-): Promise<Finding[]> {
+/** Commands of which one prints the versions of Jupyter where there is one. */
+const JUPYTERS: readonly (readonly string[])[] = [
+  ["jupyter", "--version"],
+  ["python3", "-c", "import jupyter_client; print('jupyter_client', jupyter_client.__version__)"],
+  ["/usr/bin/python3", "-c", "import jupyter_client; print('jupyter_client', jupyter_client.__version__)"],
+];
+
+export interface DiagnoseOptions {
+  /** Where else the kernel may be installed. */
+  prefix?: string;
+  /** Default: of this process. */
+  nodeVersion?: string;
+  jupyters?: readonly (readonly string[])[];
+  /** Whether a kernel is started and runs a cell, where nothing before is wrong with it. Default true. */
+  withCell?: boolean;
+}
+
+/** Looks at everything that a notebook needs. */
+export async function diagnose(options: DiagnoseOptions = {}): Promise<Finding[]> {
+  const { prefix, nodeVersion = process.versions.node, jupyters = JUPYTERS, withCell = true } = options;
   const findings = [
     checkNode(nodeVersion),
     attempt(
@@ -40,10 +55,10 @@ export async function diagnose(
       (version) => `libzmq ${version}`,
     ),
     checkSpec(prefix),
-    await checkJupyter(),
+    await checkJupyter(jupyters),
   ];
   const canStart = findings.slice(0, 4).every(({ isGood }) => isGood);
-  if (canStart) findings.push(await checkCell());
+  if (canStart && withCell) findings.push(await checkCell());
   return findings;
 }
 
@@ -80,16 +95,11 @@ function checkSpec(prefix: string | undefined): Finding {
 }
 
 /** Jupyter on PATH, or the client that notebooks are run with, in one of the Pythons that there are. */
-async function checkJupyter(): Promise<Finding> {
+async function checkJupyter(jupyters: readonly (readonly string[])[]): Promise<Finding> {
   const run = promisify(execFile);
-  const asks = [
-    ["jupyter", "--version"],
-    ["python3", "-c", "import jupyter_client; print('jupyter_client', jupyter_client.__version__)"],
-    ["/usr/bin/python3", "-c", "import jupyter_client; print('jupyter_client', jupyter_client.__version__)"],
-  ] as const;
-  for (const [program, ...args] of asks) {
+  for (const [program, ...args] of jupyters) {
     try {
-      const { stdout } = await run(program, args, { timeout: 20_000 });
+      const { stdout } = await run(program!, args, { timeout: 20_000 });
       const versions = stdout
         .trim()
         .split("\n")

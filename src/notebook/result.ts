@@ -1,9 +1,17 @@
 /** The value of a cell's last expression, in every form that it has. */
 import { inspect } from "node:util";
 
+/** Characters of a value's text: Node cuts long lists and strings, but not objects with many fields. */
+const MOST_CHARACTERS = 20_000;
+
 /** A value as text, cut where it is long; the cut says how much is missing. */
 export function plainText(value: unknown): string {
-  return inspect(value, { depth: 3, maxArrayLength: 100, maxStringLength: 10_000, breakLength: 100 });
+  const text = inspect(value, { depth: 3, maxArrayLength: 100, maxStringLength: 10_000, breakLength: 100 });
+  if (text.length <= MOST_CHARACTERS) return text;
+  const end = text.lastIndexOf("\n", MOST_CHARACTERS);
+  const kept = text.slice(0, end > 0 ? end : MOST_CHARACTERS);
+  const number = (characters: number): string => characters.toLocaleString("en");
+  return `${kept}\n… ${number(text.length - kept.length)} of ${number(text.length)} characters are not shown`;
 }
 
 /** Representations by MIME type; `text/plain` is always among them. */

@@ -2,7 +2,7 @@
 import { tableFromArrays } from "apache-arrow";
 import { describe, expect, it } from "vitest";
 import { mmluMini } from "../../evals/index.js";
-import { evaluate, Model, scriptedModel, showBundle } from "../../src/index.js";
+import { compare, evaluate, Model, scriptedModel, showBundle } from "../../src/index.js";
 
 const text = (bundle: Record<string, unknown>) => bundle["text/plain"] as string;
 
@@ -13,7 +13,8 @@ describe("show of a table", () => {
     const bundle = await showBundle(rows);
     expect(text(bundle).split("\n")).toHaveLength(2 + 20 + 1);
     expect(text(bundle)).toMatch(/^name +value\nstring +number\n/);
-    expect(text(bundle)).toContain("rows 0 to 19 of 5,000");
+    expect(text(bundle)).toContain("rows 0 to 19 of 5,000 (from: 20 shows the next)");
+    expect(text(await showBundle(rows, { from: 4990 }))).toMatch(/rows 4990 to 4999 of 5,000$/);
     expect((bundle["text/html"] as string).match(/<tr>/g)).toHaveLength(21);
   });
 
@@ -33,6 +34,8 @@ describe("show of a table", () => {
   });
 
   it("takes Arrow tables with the types of their columns, and escapes HTML", async () => {
+    const dated = await showBundle([{ at: new Date(0), bad: new Date(Number.NaN) }]);
+    expect(text(dated)).toContain("1970-01-01T00:00:00.000Z  invalid date");
     const table = tableFromArrays({ token: ["<b>", "c"], logit: Float32Array.of(0.5, -1.25) });
     const bundle = await showBundle(table);
     expect(text(bundle)).toContain("Float32");
@@ -69,9 +72,62 @@ describe("show of what the library returns", () => {
     }
   });
 
+  it("shows what a model wrote as text, with how it ended", async () => {
+    const model = await Model.load("demo");
+    try {
+      const generation = await model.generate("2 + 2 =", { maxTokens: 3, n: 30, temperature: 1, seed: 1 });
+      const bundle = await showBundle(generation, { title: "A <sum>" });
+      expect(text(bundle)).toMatch(/^A <sum>\n/);
+      expect(text(bundle)).toContain(`${generation.samples[1]!.text}\n  text 1: `);
+      expect(text(bundle)).toMatch(/5 tokens read, \d+ written; 10 of 30 texts are not shown$/);
+      expect(bundle["text/html"]).toContain("<b>A &lt;sum&gt;</b>");
+      const long = { ...generation, samples: [{ ...generation.samples[0]!, text: "<".repeat(1e6) }] };
+      const cut = await showBundle(long);
+      expect(text(cut)).toContain("… (1,000,000 characters)");
+      expect(JSON.stringify(cut).length).toBeLessThan(150_000);
+      const load = await showBundle(generation.trace ?? (await model.expertLoad()));
+      expect(Object.keys(load)).toEqual(expect.arrayContaining(["image/svg+xml", "text/plain"]));
+    } finally {
+      await model.dispose();
+    }
+  });
+
+  it("shows two runs side by side, and what does not match in them", async () => {
+    const run = (answer: string) => evaluate(scriptedModel({ chat: () => answer }), [mmluMini({ limit: 5 })]);
+    const [a, b] = [await run("The answer is A."), await run("The answer is B.")];
+    const bundle = await showBundle(compare(a, b));
+    expect(text(bundle)).toMatch(/task +track +metric +n +a +b +b - a +95 % interval/);
+    expect(text(bundle)).toContain("only a");
+    expect(text(bundle)).not.toContain("unmatched");
+    const doubtful = compare(a, b).map((row) => ({ ...row, unmatched: 2, differentPrompts: 3 }));
+    expect(text(await showBundle(doubtful))).toMatch(/unmatched +different prompts/);
+  });
+
   it("shows a run with its intervals", async () => {
     const run = await evaluate(scriptedModel({ chat: () => "no answer" }), [mmluMini({ limit: 3 })]);
     expect(text(await showBundle(run))).toMatch(/mmlu-mini .*\[0, /);
+  });
+
+  it("colours the first tokens of a long text and counts the others", async () => {
+    const model = await Model.load("demo");
+    try {
+      const ids = Array.from({ length: 1000 }, (_, i) => i + 1);
+      const { trace } = await model.forward(ids, { trace: "topk" });
+      const tokens = ids.map((id) => `w${id} `);
+      const bundle = await showBundle(trace, { tokens, rows: 10, from: 20 });
+      expect(text(bundle)).toContain("tokens 20 to 29 of 1,000 (from: 30 shows the next)");
+      expect(text(bundle)).toContain("w21 [");
+      expect(text(bundle)).not.toContain("w31 ");
+      expect(JSON.stringify(await showBundle(trace, { tokens })).length).toBeLessThan(300_000);
+    } finally {
+      await model.dispose();
+    }
+  });
+
+  it("cuts an object of many fields with a count", async () => {
+    const large = Object.fromEntries(Array.from({ length: 100_000 }, (_, i) => [`key${i}`, i]));
+    expect(text(await showBundle(large))).toMatch(/\n… [\d,]+ of [\d,]+ characters are not shown$/);
+    expect(text(await showBundle(large)).length).toBeLessThan(21_000);
   });
 
   it("prints anything else as text", async () => {

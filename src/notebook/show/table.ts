@@ -94,6 +94,7 @@ function cellText(value: unknown): string {
       : `${text.slice(0, MOST_CHARACTERS)}… (${value.length.toLocaleString("en")} characters)`;
   }
   if (typeof value !== "object") return String(value);
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? "invalid date" : value.toISOString();
   if (Symbol.iterator in value) {
     const shown: string[] = [];
     let length = 0;
@@ -111,8 +112,9 @@ function numberText(value: number): string {
 function noteOf({ numRows, columns }: Rows, from: number, last: number): string {
   const count = numRows.toLocaleString("en");
   const rows = last - from === numRows ? `${count} rows` : `rows ${from} to ${Math.max(from, last - 1)} of ${count}`;
+  const more = last < numRows && last > from ? ` (from: ${last} shows the next)` : "";
   const cut = columns.length - MOST_COLUMNS;
-  return cut > 0 ? `${rows}; ${cut} of ${columns.length} columns are not shown` : rows;
+  return cut > 0 ? `${rows}${more}; ${cut} of ${columns.length} columns are not shown` : `${rows}${more}`;
 }
 
 type Columns = Rows["columns"];
@@ -134,12 +136,13 @@ function textTable(columns: Columns, page: readonly string[][], note: string, ti
 
 function htmlTable(columns: Columns, page: readonly string[][], note: string, title?: string): string {
   const align = (c: number) => (isNumeric(columns[c]!) ? "right" : "left");
-  const cell = (text: string, c: number) => `<td style="text-align:${align(c)}">${escapeHtml(text)}</td>`;
+  const cell = (text: string, c: number) =>
+    `<td style="text-align:${align(c)};white-space:nowrap">${escapeHtml(text)}</td>`;
   const head = columns.map(({ name, type }, c) => {
     const small = `<br><small style="font-weight:normal">${escapeHtml(type)}</small>`;
     return `<th style="text-align:${align(c)}">${escapeHtml(name)}${small}</th>`;
   });
   const caption = title === undefined ? "" : `<b>${escapeHtml(title)}</b>`;
   const body = page.map((row) => `<tr>${row.map(cell).join("")}</tr>`).join("\n");
-  return `${caption}<table><thead><tr>${head.join("")}</tr></thead><tbody>\n${body}\n</tbody></table><small>${escapeHtml(note)}</small>`;
+  return `${caption}<div style="overflow-x:auto"><table><thead><tr>${head.join("")}</tr></thead><tbody>\n${body}\n</tbody></table></div><small>${escapeHtml(note)}</small>`;
 }

@@ -1,5 +1,5 @@
 /** `moescope kernel` and `moescope notebook run`, as a shell sees them. */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -39,6 +39,45 @@ describe("moescope kernel", () => {
     expect((await runCli(["kernel", "uninstall", "--prefix", folder])).code).toBe(0);
     expect(existsSync(spec)).toBe(false);
     expect(await runCli(["kernel", "uninstall", "--prefix", folder])).toMatchObject({ code: 3 });
+  });
+});
+
+describe("moescope kernel --user", () => {
+  const saved = process.env.JUPYTER_DATA_DIR;
+  beforeAll(() => {
+    process.env.JUPYTER_DATA_DIR = join(folder, "user-data");
+  });
+  afterAll(() => {
+    if (saved === undefined) delete process.env.JUPYTER_DATA_DIR;
+    else process.env.JUPYTER_DATA_DIR = saved;
+  });
+
+  it("is the default place: installed, listed and taken away there, and nowhere below a prefix", async () => {
+    const spec = join(folder, "user-data", "kernels", "moescope");
+    for (const place of [["--user"], []]) {
+      expect(await runCli(["kernel", "install", ...place])).toMatchObject({ code: 0 });
+      expect(existsSync(join(spec, "kernel.json"))).toBe(true);
+      const listed = await runCli(["kernel", "list", "--json"]);
+      expect(JSON.parse(listed.stdout)).toContainEqual(
+        expect.objectContaining({ name: "moescope", folder: spec, missing: [] }),
+      );
+      expect((await runCli(["kernel", "uninstall", "--prefix", join(folder, "elsewhere")])).code).toBe(3);
+      expect(await runCli(["kernel", "uninstall", ...place, "--json"])).toMatchObject({ code: 0 });
+      expect(existsSync(spec)).toBe(false);
+      expect((await runCli(["kernel", "list"])).stdout).not.toContain(spec);
+    }
+  });
+
+  it("and --prefix exclude one another, and a kernel whose program is gone is listed as broken", async () => {
+    expect((await runCli(["kernel", "install", "--user", "--prefix", folder])).code).toBe(2);
+    const at = join(folder, "broken", "share", "jupyter", "kernels", "moescope");
+    mkdirSync(at, { recursive: true });
+    writeFileSync(
+      join(at, "kernel.json"),
+      JSON.stringify({ argv: ["/gone/node", "{connection_file}"], language: "typescript" }),
+    );
+    const { stdout } = await runCli(["kernel", "list", "--prefix", join(folder, "broken")]);
+    expect(stdout).toContain(`${at}  (broken: /gone/node is not there)`);
   });
 });
 
