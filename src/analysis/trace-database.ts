@@ -191,24 +191,24 @@ async function layoutOf(
 
 /** Rows of a token stand side by side in a file, so a token is its file and its row number over L. */
 async function createViews(connection: DuckDBConnection, files: readonly string[], numLayers: number): Promise<void> {
-  const key = `CASE WHEN sample_id IS NOT NULL THEN [run, task, sample_id, epoch::VARCHAR]
-    WHEN prefix_id IS NOT NULL THEN [run, task, NULL, NULL, prefix_id] ELSE [run, task, filename, NULL, NULL, 'file'] END`;
-  const order = `CASE filename ${files.map((file, i) => `WHEN ${textOf(file)} THEN ${i}`).join(" ")} END`;
+  const part = `CASE filename ${files.map((file, i) => `WHEN ${textOf(file)} THEN ${i}`).join(" ")} END`;
+  // What names a document: its sample, or the prefix that samples share, or the file that it stands in.
+  const key = ["run", "task", "sample_id", "key_epoch", "key_prefix", "key_part"];
   await connection.run(
-    `CREATE VIEW parts AS SELECT *, ${order} AS part, ${key} AS document_key
-     FROM read_parquet(${listOf(files)}, filename = true, file_row_number = true)`,
+    `CREATE VIEW parts AS SELECT *, CASE WHEN sample_id IS NOT NULL THEN epoch END AS key_epoch, CASE WHEN sample_id IS NULL THEN prefix_id END AS key_prefix,
+       CASE WHEN sample_id IS NULL AND prefix_id IS NULL THEN part END AS key_part
+     FROM (SELECT *, ${part} AS part FROM read_parquet(${listOf(files)}, filename = true, file_row_number = true))`,
   );
   await connection.run(
     `CREATE TABLE documents AS SELECT (row_number() OVER (ORDER BY first_row) - 1)::INTEGER AS document, * EXCLUDE (first_row) FROM (
-       SELECT document_key, min(part * 4294967296 + file_row_number) AS first_row, any_value(run) AS run, any_value(task) AS task,
-         any_value(sample_id) AS sample_id, any_value(epoch) AS epoch,
-         CASE WHEN any_value(sample_id) IS NULL THEN any_value(prefix_id) END AS prefix_id
-       FROM parts GROUP BY document_key)`,
+       SELECT ${key.join(", ")}, min(part * 4294967296 + file_row_number) AS first_row, any_value(epoch) AS epoch, any_value(key_prefix) AS prefix_id
+       FROM parts GROUP BY ${key.join(", ")})`,
   );
+  const same = key.map((name) => `p.${name} IS NOT DISTINCT FROM d.${name}`).join(" AND ");
   await connection.run(
-    `CREATE VIEW trace AS SELECT p.* EXCLUDE (document_key, filename, file_row_number), d.document,
+    `CREATE VIEW trace AS SELECT p.* EXCLUDE (key_epoch, key_prefix, key_part, filename, file_row_number), d.document,
        part * 4294967296 + file_row_number // ${numLayers} AS token
-     FROM parts p JOIN (SELECT document, document_key FROM documents) d ON p.document_key IS NOT DISTINCT FROM d.document_key`,
+     FROM parts p JOIN documents d ON ${same}`,
   );
   await connection.run(
     `CREATE VIEW routes AS SELECT * EXCLUDE (chosen), chosen.slot AS slot, chosen.expert AS expert, chosen.weight AS weight FROM (
