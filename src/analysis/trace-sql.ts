@@ -40,13 +40,13 @@ export async function sqlLoad(database: TraceDatabase, subset: TokenSubset = {})
 /** Experts of the same token. */
 export async function sqlCoactivation(database: TraceDatabase, subset: TokenSubset = {}): Promise<Coactivation> {
   const { sums, where, layerAt, width, numExperts } = await prepared(database, subset);
-  const rows = await database.query(
-    `SELECT layer, a, b, count(*)::DOUBLE AS n FROM (SELECT layer, unnest(topk_experts) AS a, topk_experts AS others FROM trace WHERE ${where}),
-       LATERAL (SELECT unnest(others) AS b) WHERE a <> 65535 AND b <> 65535 GROUP BY ALL`,
-  );
   const matrix = new Float64Array(width * numExperts);
-  for (const { layer, a, b, n } of rows) {
-    matrix[(layerAt(layer) * numExperts + Number(a)) * numExperts + Number(b)] = Number(n);
+  const rows = byPart(database, (part) => {
+    const first = `SELECT layer, unnest(topk_experts) AS a, topk_experts AS others FROM trace WHERE ${part} AND ${where}`;
+    return `SELECT layer, a, b, count(*)::DOUBLE AS n FROM (SELECT layer, a, unnest(others) AS b FROM (${first})) WHERE a <> 65535 AND b <> 65535 GROUP BY ALL`;
+  });
+  for await (const { layer, a, b, n } of rows) {
+    matrix[(layerAt(layer) * numExperts + Number(a)) * numExperts + Number(b)]! += Number(n);
   }
   return Coactivation.fromSums(sums, matrix);
 }
@@ -55,42 +55,49 @@ export async function sqlCoactivation(database: TraceDatabase, subset: TokenSubs
 export async function sqlTransitions(database: TraceDatabase, subset: TokenSubset = {}): Promise<LayerTransitions> {
   const { sums, where, layerAt, numLayers, numExperts } = await prepared(database, subset);
   // A token's rows stand side by side, the next layer's behind the layer's own.
-  const next = `SELECT layer, topk_experts AS here, lead(topk_experts) OVER (PARTITION BY token ORDER BY layer) AS there FROM trace WHERE ${where}`;
-  const first = await database.query(
-    `SELECT layer, here[1] AS a, there[1] AS b, count(*)::DOUBLE AS n FROM (${next}) WHERE there IS NOT NULL GROUP BY ALL`,
-  );
-  const all = await database.query(
-    `SELECT layer, a, b, count(*)::DOUBLE AS n FROM (SELECT layer, unnest(here) AS a, there FROM (${next}) WHERE there IS NOT NULL),
-       LATERAL (SELECT unnest(there) AS b) WHERE a <> 65535 AND b <> 65535 GROUP BY ALL`,
-  );
-  const tableOf = (rows: readonly SqlRow[]) => {
+  const next = (part: string) =>
+    `SELECT layer, here, there FROM (SELECT layer, topk_experts AS here, lead(topk_experts) OVER (PARTITION BY token ORDER BY layer) AS there
+       FROM trace WHERE ${part} AND ${where}) WHERE there IS NOT NULL`;
+  const tableOf = async (sqlOf: (part: string) => string) => {
     const table = new Float64Array(Math.max(0, numLayers - 1) * numExperts * numExperts);
-    for (const { layer, a, b, n } of rows) {
-      table[(layerAt(layer) * numExperts + Number(a)) * numExperts + Number(b)] = Number(n);
+    for await (const { layer, a, b, n } of byPart(database, sqlOf)) {
+      table[(layerAt(layer) * numExperts + Number(a)) * numExperts + Number(b)]! += Number(n);
     }
     return table;
   };
-  return LayerTransitions.fromSums(sums, { top1: tableOf(first), full: tableOf(all) });
+  const top1 = await tableOf(
+    (part) => `SELECT layer, here[1] AS a, there[1] AS b, count(*)::DOUBLE AS n FROM (${next(part)}) GROUP BY ALL`,
+  );
+  const full = await tableOf((part) => {
+    const all = `SELECT layer, a, unnest(there) AS b FROM (SELECT layer, unnest(here) AS a, there FROM (${next(part)}))`;
+    return `SELECT layer, a, b, count(*)::DOUBLE AS n FROM (${all}) WHERE a <> 65535 AND b <> 65535 GROUP BY ALL`;
+  });
+  return LayerTransitions.fromSums(sums, { top1, full });
 }
 
 /** Routes of neighbouring tokens. */
 export async function sqlAdjacentTokens(database: TraceDatabase, subset: TokenSubset = {}): Promise<AdjacentTokens> {
   const { sums, where, layerAt, numLayers, width, numExperts } = await prepared(database, subset);
-  const rows = await database.query(
-    `SELECT document, layer, sum(shared)::DOUBLE AS shared, count_if(shared > 0)::DOUBLE AS any, count_if(here[1] = there[1])::DOUBLE AS same,
-       count(*)::DOUBLE AS pairs FROM (SELECT document, layer, here, there,
-         len(list_filter(list_intersect(here, there), e -> e <> 65535)) AS shared FROM (
-           SELECT document, layer, topk_experts AS here, lead(topk_experts) OVER w AS there, position, lead(position) OVER w AS next,
-             token, lead(token) OVER w AS next_token, [request, turn] AS part, lead([request, turn]) OVER w AS next_part
-           FROM trace WHERE ${where} WINDOW w AS (PARTITION BY document, layer ORDER BY token))
-         WHERE next = position + 1 AND part IS NOT DISTINCT FROM next_part) GROUP BY ALL`,
-  );
   const pairs: Float64Array[] = [];
-  for (const { document, layer, shared, any, same, pairs: n } of rows) {
+  // The tokens of a sequence are in one file.
+  const rows = byPart(
+    database,
+    (part) =>
+      `SELECT document, layer, sum(shared)::DOUBLE AS shared, count_if(shared > 0)::DOUBLE AS any, count_if(here[1] = there[1])::DOUBLE AS same,
+         count(*)::DOUBLE AS pairs FROM (SELECT document, layer, here, there,
+           len(list_filter(list_intersect(here, there), e -> e <> 65535)) AS shared FROM (
+             SELECT document, layer, topk_experts AS here, lead(topk_experts) OVER w AS there, position, lead(position) OVER w AS next,
+               token, lead(token) OVER w AS next_token, [request, turn] AS call, lead([request, turn]) OVER w AS next_call
+             FROM trace WHERE ${part} AND ${where} WINDOW w AS (PARTITION BY document, layer ORDER BY token))
+           WHERE next = position + 1 AND call IS NOT DISTINCT FROM next_call) GROUP BY ALL`,
+  );
+  for await (const { document, layer, shared, any, same, pairs: n } of rows) {
     const d = Number(document);
     pairs[d] ??= new Float64Array(3 * numLayers + 1);
-    pairs[d]!.set([Number(shared), Number(any), Number(same)], 3 * layerAt(layer));
-    pairs[d]![3 * numLayers] = Number(n);
+    const at = 3 * layerAt(layer);
+    for (const [i, value] of [shared, any, same].entries()) pairs[d]![at + i]! += Number(value);
+    // The same number in every layer.
+    if (at === 0) pairs[d]![3 * numLayers]! += Number(n);
   }
   const counts = new Float64Array(width);
   const used = await database.query(
@@ -107,20 +114,23 @@ export async function sqlVocabulary(
   subset: TokenSubset = {},
 ): Promise<VocabularySpecialization> {
   const { sums, where, layerAt, width, numExperts } = await prepared(database, subset);
-  const input = `SELECT token_id AS id, layer, topk_experts[1] AS expert FROM trace WHERE ${where}`;
+  const input = (part: string) =>
+    `SELECT token_id AS id, layer, topk_experts[1] AS expert FROM trace WHERE ${part} AND ${where}`;
   // The next token is that of the whole sequence, whatever the subset is.
-  const following = `SELECT next_id AS id, layer, expert FROM (SELECT layer, topk_experts[1] AS expert, segment, origin, position,
-      lead(token_id) OVER w AS next_id, lead(position) OVER w AS next, [request, turn] AS part, lead([request, turn]) OVER w AS next_part
-    FROM trace WINDOW w AS (PARTITION BY document, layer ORDER BY token))
-    WHERE next = position + 1 AND part IS NOT DISTINCT FROM next_part AND ${where}`;
-  const rows = await database.query(
-    `SELECT id, layer, expert, count(*)::DOUBLE AS n FROM (${by === "input" ? input : following}) WHERE expert < ${numExperts} GROUP BY ALL ORDER BY id`,
-  );
+  const following = (part: string) =>
+    `SELECT next_id AS id, layer, expert FROM (SELECT layer, topk_experts[1] AS expert, segment, origin, position,
+      lead(token_id) OVER w AS next_id, lead(position) OVER w AS next, [request, turn] AS call, lead([request, turn]) OVER w AS next_call
+    FROM trace WHERE ${part} WINDOW w AS (PARTITION BY document, layer ORDER BY token))
+    WHERE next = position + 1 AND call IS NOT DISTINCT FROM next_call AND ${where}`;
+  const rows = byPart(database, (part) => {
+    const first = by === "input" ? input(part) : following(part);
+    return `SELECT id, layer, expert, count(*)::DOUBLE AS n FROM (${first}) WHERE expert < ${numExperts} GROUP BY ALL`;
+  });
   const counts = new Map<number, Uint32Array>();
-  for (const { id, layer, expert, n } of rows) {
+  for await (const { id, layer, expert, n } of rows) {
     const row = counts.get(Number(id)) ?? new Uint32Array(width);
     counts.set(Number(id), row);
-    row[layerAt(layer) * numExperts + Number(expert)] = Number(n);
+    row[layerAt(layer) * numExperts + Number(expert)]! += Number(n);
   }
   return VocabularySpecialization.fromSums(sums, by, counts);
 }
@@ -183,6 +193,14 @@ export async function sqlMargins(
     kept.push(Float64Array.from(values, ({ margin }) => Number(margin)));
   }
   return RouteMargins.fromSums(sums, near, { figures, kept });
+}
+
+/**
+ * The rows of a query that groups, of one file after another: the caller adds them up. What one file takes, DuckDB can always hold; `part`
+ * is the condition that confines a query to a file.
+ */
+async function* byPart(database: TraceDatabase, sqlOf: (part: string) => string): AsyncGenerator<SqlRow> {
+  for (let part = 0; part < database.numParts; part++) yield* await database.query(sqlOf(`part = ${part}`));
 }
 
 async function prepared(database: TraceDatabase, subset: TokenSubset) {

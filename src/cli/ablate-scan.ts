@@ -5,23 +5,21 @@ import type { AblationMode } from "../experiment/ablations.js";
 import { CRITERIA, type Criterion, slotsLabel } from "../experiment/expert-slots.js";
 import { ALL_GROUPS, type Effect } from "../experiment/paired-effect.js";
 import type { PlotData } from "../plot/draw.js";
-import { writeExperiment } from "./experiment-folder.js";
+import { type ExperimentOptions, runExperiment } from "./experiment.js";
 import type { Terminal } from "./io.js";
 import { withModel } from "./load.js";
-import { integer, jsonOption, type ModelOptions, oneOf, withModelOptions } from "./options.js";
-import { progressBar } from "./progress.js";
+import { integer, integers, jsonOption, type ModelOptions, oneOf, withModelOptions } from "./options.js";
 import { type QuestionOptions, questionsOf, withQuestionOptions } from "./questions.js";
 import { formatNumber, textTable } from "./text-table.js";
 
-interface Options extends ModelOptions, QuestionOptions {
+interface Options extends ModelOptions, QuestionOptions, ExperimentOptions {
   mode: AblationMode;
   top?: number;
   criterion: Criterion;
-  layers?: string;
+  layers?: number[];
   controls: number;
   seed: number;
   out: string;
-  json?: boolean;
 }
 
 export function registerAblateScan(program: Command, terminal: Terminal): void {
@@ -38,7 +36,7 @@ export function registerAblateScan(program: Command, terminal: Terminal): void {
     )
     .option("--top <n>", "only the first n experts by the criterion (default: all)", integer(1))
     .option("--criterion <criterion>", CRITERIA.join(" or "), oneOf(...CRITERIA), "load" as Criterion)
-    .option("--layers <list>", "only these layers, e.g. 0,3 (default: all)")
+    .option("--layers <list>", "only these layers, e.g. 0,3 (default: all)", integers)
     .option(
       "--controls <n>",
       "random experts of the same layer, chosen about as often, for each expert",
@@ -61,27 +59,20 @@ async function scan(terminal: Terminal, name: string, options: Options): Promise
   const { mode, top, criterion: by, controls, seed, out } = options;
   await withModel(terminal, name, options, async (model) => {
     const { moeLayers, numExperts } = model.parts.shape;
-    const experts = layersOf(options.layers)?.flatMap((layer) =>
+    const experts = options.layers?.flatMap((layer) =>
       Array.from({ length: numExperts }, (_, expert) => ({ layer, expert })),
     );
-    const bar = progressBar(terminal, "Ablating", { quiet: options.quiet, unit: "experts" });
-    let found: AblationScan;
-    try {
-      found = await ablationScan(model, questions, {
-        ...{ mode, top, by, controls, seed, out, experts, signal: terminal.signal },
-        onProgress: (done, total, label) => bar.update(done, total, label),
-      });
-    } finally {
-      bar.stop();
-    }
-    if (options.json) await terminal.printJson(found);
-    else await terminal.print(scanText(found, moeLayers.length * numExperts));
-    await writeExperiment(terminal, out, found, scanPlots(found), options.quiet);
+    await runExperiment<AblationScan>(terminal, options, {
+      ...{ label: "Ablating", unit: "experts" },
+      run: (onProgress) =>
+        ablationScan(model, questions, {
+          ...{ mode, top, by, controls, seed, out, experts, signal: terminal.signal },
+          onProgress,
+        }),
+      text: (found) => scanText(found, moeLayers.length * numExperts),
+      plots: scanPlots,
+    });
   });
-}
-
-function layersOf(text: string | undefined): number[] | undefined {
-  return text?.split(",").map((part) => (/^\s*\d+\s*$/.test(part) ? Number(part) : Number.NaN));
 }
 
 function scanPlots(found: AblationScan): Record<string, PlotData> {

@@ -2,19 +2,11 @@
 import type { Command } from "commander";
 import { type Drift, drift, driftPlot } from "../experiment/drift.js";
 import { ALL_GROUPS } from "../experiment/paired-effect.js";
-import { writeExperiment } from "./experiment-folder.js";
+import { runExperiment } from "./experiment.js";
 import type { Terminal } from "./io.js";
-import { withModel } from "./load.js";
-import { integer, jsonOption, type ModelOptions, withModelOptions } from "./options.js";
-import { progressBar } from "./progress.js";
-import { type QuestionOptions, questionsOf, withQuestionOptions } from "./questions.js";
+import { questionsOf } from "./questions.js";
 import { formatNumber, textTable } from "./text-table.js";
-
-interface Options extends ModelOptions, QuestionOptions {
-  maxTokens: number;
-  out?: string;
-  json?: boolean;
-}
+import { type TwoFilesOptions, withTwoFilesOptions, withTwoModels } from "./two-files.js";
 
 export function registerDrift(program: Command, terminal: Terminal): void {
   const command = program
@@ -24,39 +16,29 @@ export function registerDrift(program: Command, terminal: Terminal): void {
     )
     .argument("<a>", "the model to compare with, e.g. the bf16 one")
     .argument("<b>", "another file of it, e.g. Q4_K_M");
-  withQuestionOptions(command)
-    .option("--max-tokens <n>", "tokens of an item that are compared", integer(2), 256)
-    .option("--out <dir>", "folder for result.json and the margin histogram as SVG and PNG")
-    .addOption(jsonOption("print the result as JSON"));
-  withModelOptions(command)
+  withTwoFilesOptions(command, "result.json and the margin histogram as SVG and PNG")
     .addHelpText(
       "after",
       "\nExample:\n  $ moescope quantize demo demo-Q4_K_M.gguf --type Q4_K_M\n  $ moescope drift demo demo-Q4_K_M.gguf --data mmlu-mini --limit 40 --out drift",
     )
-    .action((a: string, b: string, options: Options) => driftCommand(terminal, a, b, options));
+    .action((a: string, b: string, options: TwoFilesOptions) => driftCommand(terminal, a, b, options));
 }
 
-async function driftCommand(terminal: Terminal, a: string, b: string, options: Options): Promise<void> {
+async function driftCommand(terminal: Terminal, a: string, b: string, options: TwoFilesOptions): Promise<void> {
   const questions = await questionsOf(options);
-  const { maxTokens, quiet, out } = options;
-  await withModel(terminal, a, options, (first) =>
-    withModel(terminal, b, options, async (second) => {
-      const bar = progressBar(terminal, "Comparing", { quiet, unit: "items" });
-      let found: Drift;
-      try {
-        found = await drift(first, second, questions, {
+  const { maxTokens } = options;
+  await withTwoModels(terminal, [a, b], options, (first, second) =>
+    runExperiment<Drift>(terminal, options, {
+      ...{ label: "Comparing", unit: "items" },
+      run: (update) =>
+        drift(first, second, questions, {
           ...{ maxTokens, signal: terminal.signal },
-          onProgress: (stage, done, total) => bar.update(done, total, stage),
-        });
-      } finally {
-        bar.stop();
-      }
-      if (options.json) await terminal.printJson(found);
-      else await terminal.print(driftText(found, (id) => second.tokenizer.decode([id])));
-      const plots = {
+          onProgress: (stage, done, total) => update(done, total, stage),
+        }),
+      text: (found) => driftText(found, (id) => second.tokenizer.decode([id])),
+      plots: (found) => ({
         margins: { plot: "margin-histogram", ...driftPlot(found, `Margins in ${a}, flipped in ${b}`) },
-      } as const;
-      if (out !== undefined) await writeExperiment(terminal, out, found, plots, quiet);
+      }),
     }),
   );
 }

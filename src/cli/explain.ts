@@ -6,21 +6,18 @@ import { slotsLabel } from "../experiment/expert-slots.js";
 import { type Explanation, explain } from "../experiment/explain.js";
 import type { PlotData } from "../plot/draw.js";
 import type { ForestRow } from "../plot/forest-plot.js";
-import { writeExperiment } from "./experiment-folder.js";
+import { type ExperimentOptions, runExperiment } from "./experiment.js";
 import type { Terminal } from "./io.js";
 import { withModel } from "./load.js";
 import { integer, jsonOption, type ModelOptions, number, oneOf, withModelOptions } from "./options.js";
-import { progressBar } from "./progress.js";
 import { type QuestionOptions, questionsOf, withQuestionOptions } from "./questions.js";
 
-interface Options extends ModelOptions, QuestionOptions {
+interface Options extends ModelOptions, QuestionOptions, ExperimentOptions {
   mode: AblationMode;
   alpha: number;
   controls: number;
   favourites: number;
   seed: number;
-  out?: string;
-  json?: boolean;
 }
 
 export function registerExplain(program: Command, terminal: Terminal): void {
@@ -48,22 +45,18 @@ export function registerExplain(program: Command, terminal: Terminal): void {
 
 async function explainCommand(terminal: Terminal, name: string, options: Options): Promise<void> {
   const questions = await questionsOf(options);
-  const { mode, alpha, controls, favourites: favouritesPerLayer, seed, out, quiet } = options;
-  await withModel(terminal, name, options, async (model) => {
-    const bar = progressBar(terminal, "Explaining", { quiet, unit: "steps" });
-    let found: Explanation;
-    try {
-      found = await explain(model, questions, {
-        ...{ mode, alpha, controls, favouritesPerLayer, seed, out, signal: terminal.signal },
-        onProgress: (stage, done, total) => bar.update(done, total, stage),
-      });
-    } finally {
-      bar.stop();
-    }
-    if (options.json) await terminal.printJson(found);
-    else await terminal.print(explanationText(found));
-    if (out !== undefined) await writeExperiment(terminal, out, found, explanationPlots(found), quiet);
-  });
+  const { mode, alpha, controls, favourites: favouritesPerLayer, seed, out } = options;
+  await withModel(terminal, name, options, (model) =>
+    runExperiment<Explanation>(terminal, options, {
+      ...{ label: "Explaining", unit: "steps" },
+      run: (update) =>
+        explain(model, questions, {
+          ...{ mode, alpha, controls, favouritesPerLayer, seed, out, signal: terminal.signal },
+          onProgress: (stage, done, total) => update(done, total, stage),
+        }),
+      ...{ text: explanationText, plots: explanationPlots },
+    }),
+  );
 }
 
 function explanationText({ questions, items, domains, outcomes, probe, claims }: Explanation): string {

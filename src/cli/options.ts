@@ -79,6 +79,13 @@ export function integer(low: number, high: number = Number.MAX_SAFE_INTEGER): (t
   };
 }
 
+/** Whole numbers with commas between them, none twice. */
+export function integers(text: string): number[] {
+  const values = text.split(",").map((part) => (/^\s*\d+\s*$/.test(part) ? Number(part) : Number.NaN));
+  if (values.every(Number.isSafeInteger) && new Set(values).size === values.length) return values;
+  throw new InvalidArgumentError("Expected whole numbers with commas between them, such as 0,3.");
+}
+
 /** A finite number in a range. */
 export function number(low: number, high: number): (text: string) => number {
   return (text) => {

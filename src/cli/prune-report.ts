@@ -5,23 +5,20 @@ import { CRITERIA, type Criterion } from "../experiment/expert-slots.js";
 import { ALL_GROUPS, type Effect } from "../experiment/paired-effect.js";
 import { writePrunedCheckpoint } from "../experiment/prune-checkpoint.js";
 import { type PruneReport, pruneReport } from "../experiment/prune-report.js";
-import { writeExperiment } from "./experiment-folder.js";
+import { type ExperimentOptions, runExperiment } from "./experiment.js";
 import type { Terminal } from "./io.js";
 import { withModel } from "./load.js";
-import { integer, jsonOption, type ModelOptions, oneOf, withModelOptions } from "./options.js";
-import { progressBar } from "./progress.js";
+import { integer, integers, jsonOption, type ModelOptions, oneOf, withModelOptions } from "./options.js";
 import { type QuestionOptions, questionsOf, withQuestionOptions } from "./questions.js";
 import { formatBytes, formatNumber, textTable } from "./text-table.js";
 
-interface Options extends ModelOptions, QuestionOptions {
+interface Options extends ModelOptions, QuestionOptions, ExperimentOptions {
   calibration?: string;
   criterion: Criterion;
-  remove?: string;
+  remove?: number[];
   controls: boolean;
   write?: string;
   seed: number;
-  out?: string;
-  json?: boolean;
 }
 
 export function registerPruneReport(program: Command, terminal: Terminal): void {
@@ -32,7 +29,7 @@ export function registerPruneReport(program: Command, terminal: Terminal): void 
   withQuestionOptions(command)
     .option("--criterion <criterion>", `usefulness: ${CRITERIA.join(" or ")}`, oneOf(...CRITERIA), "load" as Criterion)
     .option("--calibration <file|benchmarks>", "what usefulness is measured on (default: the questions themselves)")
-    .option("--remove <list>", "experts to take out of every layer, e.g. 1,2,4 (default: up to eight steps)")
+    .option("--remove <list>", "experts to take out of every layer, e.g. 1,2,4 (default: up to eight steps)", integers)
     .option("--no-controls", "without as many random experts, chosen as often, in each step")
     .option("--write <dir>", "write the model without the experts of the one step of --remove, as safetensors")
     .option("--seed <n>", "seed of the controls and the tests", integer(0), 0)
@@ -45,27 +42,24 @@ export function registerPruneReport(program: Command, terminal: Terminal): void 
 
 async function prune(terminal: Terminal, name: string, options: Options): Promise<void> {
   const questions = await questionsOf(options);
-  const { criterion: by, controls, seed, out, quiet, write } = options;
+  const { criterion: by, controls, seed, out, quiet, write, remove } = options;
   const calibration =
     options.calibration === undefined ? undefined : await questionsOf({ ...options, data: options.calibration });
-  const remove = options.remove?.split(",").map((part) => (/^\s*\d+\s*$/.test(part) ? Number(part) : Number.NaN));
   if (write !== undefined && remove?.length !== 1) {
-    throw new InvalidArgumentError(`Expected one number for --remove with --write, got ${options.remove ?? "none"}.`);
+    throw new InvalidArgumentError(
+      `Expected one number for --remove with --write, got ${remove?.join(",") ?? "none"}.`,
+    );
   }
   await withModel(terminal, name, options, async (model) => {
-    const bar = progressBar(terminal, "Pruning", { quiet, unit: "steps" });
-    let found: PruneReport;
-    try {
-      found = await pruneReport(model, questions, {
-        ...{ by, calibration, remove, controls, out, seed, signal: terminal.signal },
-        onProgress: (done, total, label) => bar.update(done, total, label),
-      });
-    } finally {
-      bar.stop();
-    }
-    if (options.json) await terminal.printJson(found);
-    else await terminal.print(pruneText(found));
-    if (out !== undefined) await writeExperiment(terminal, out, found, {}, quiet);
+    const found = await runExperiment<PruneReport>(terminal, options, {
+      ...{ label: "Pruning", unit: "steps" },
+      run: (onProgress) =>
+        pruneReport(model, questions, {
+          ...{ by, calibration, remove, controls, out, seed, signal: terminal.signal },
+          onProgress,
+        }),
+      text: pruneText,
+    });
     if (write === undefined) return;
     const { numExperts, weightBytes } = await writePrunedCheckpoint(
       model.parts.checkpoint,

@@ -1,20 +1,16 @@
 /** `moescope replay`: one model's routes through another. */
 import type { Command } from "commander";
 import { type RouteReplay, routeReplay } from "../experiment/route-replay.js";
-import { writeExperiment } from "./experiment-folder.js";
+import { runExperiment } from "./experiment.js";
 import type { Terminal } from "./io.js";
-import { withModel } from "./load.js";
-import { integer, jsonOption, type ModelOptions, oneOf, withModelOptions } from "./options.js";
-import { progressBar } from "./progress.js";
-import { type QuestionOptions, questionsOf, withQuestionOptions } from "./questions.js";
+import { oneOf } from "./options.js";
+import { questionsOf } from "./questions.js";
 import { formatNumber, textTable } from "./text-table.js";
+import { type TwoFilesOptions, withTwoFilesOptions, withTwoModels } from "./two-files.js";
 
-interface Options extends ModelOptions, QuestionOptions {
+interface Options extends TwoFilesOptions {
   routesOf: string;
   weights: "model" | "recorded";
-  maxTokens: number;
-  out?: string;
-  json?: boolean;
 }
 
 export function registerReplay(program: Command, terminal: Terminal): void {
@@ -24,18 +20,14 @@ export function registerReplay(program: Command, terminal: Terminal): void {
       "a model under the routes that another file of it takes: how much of their difference is where tokens go",
     )
     .argument("<model>", "the model that runs, e.g. the Q4_K_M file")
-    .requiredOption("--routes-of <model>", "the model whose routes it takes, e.g. the bf16 one");
-  withQuestionOptions(command)
+    .requiredOption("--routes-of <model>", "the model whose routes it takes, e.g. the bf16 one")
     .option(
       "--weights <whose>",
       "gates of the replayed experts: of the model that runs, or as recorded",
       oneOf("model", "recorded"),
       "model" as const,
-    )
-    .option("--max-tokens <n>", "tokens of an item that are run", integer(2), 256)
-    .option("--out <dir>", "folder for result.json")
-    .addOption(jsonOption("print the result as JSON"));
-  withModelOptions(command)
+    );
+  withTwoFilesOptions(command, "result.json")
     .addHelpText(
       "after",
       "\nA model's own routes change no bit of it.\n\nExample:\n  $ moescope replay demo-Q4_K_M.gguf --routes-of demo --data mmlu-mini --limit 40",
@@ -45,22 +37,13 @@ export function registerReplay(program: Command, terminal: Terminal): void {
 
 async function replayCommand(terminal: Terminal, name: string, options: Options): Promise<void> {
   const questions = await questionsOf(options);
-  const { weights, maxTokens, quiet, out } = options;
-  await withModel(terminal, name, options, (model) =>
-    withModel(terminal, options.routesOf, options, async (other) => {
-      const bar = progressBar(terminal, "Replaying", { quiet, unit: "items" });
-      let found: RouteReplay;
-      try {
-        found = await routeReplay(model, other, questions, {
-          ...{ weights, maxTokens, signal: terminal.signal },
-          onProgress: (done, total) => bar.update(done, total),
-        });
-      } finally {
-        bar.stop();
-      }
-      if (options.json) await terminal.printJson(found);
-      else await terminal.print(replayText(found, name, options.routesOf));
-      if (out !== undefined) await writeExperiment(terminal, out, found, {}, quiet);
+  const { weights, maxTokens, routesOf } = options;
+  await withTwoModels(terminal, [name, routesOf], options, (model, other) =>
+    runExperiment<RouteReplay>(terminal, options, {
+      ...{ label: "Replaying", unit: "items" },
+      run: (onProgress) =>
+        routeReplay(model, other, questions, { ...{ weights, maxTokens, signal: terminal.signal }, onProgress }),
+      text: (found) => replayText(found, name, routesOf),
     }),
   );
 }

@@ -1,19 +1,16 @@
 /** `moescope routes`: which experts serve which domain. */
 import type { Command } from "commander";
 import { type DomainRoutes, domainPlot, domainRoutes, favourites } from "../experiment/domain-routes.js";
-import { writeExperiment } from "./experiment-folder.js";
+import { type ExperimentOptions, runExperiment } from "./experiment.js";
 import type { Terminal } from "./io.js";
 import { withModel } from "./load.js";
 import { integer, jsonOption, type ModelOptions, withModelOptions } from "./options.js";
-import { progressBar } from "./progress.js";
 import { type QuestionOptions, questionsOf, withQuestionOptions } from "./questions.js";
 import { formatNumber, textTable } from "./text-table.js";
 
-interface Options extends ModelOptions, QuestionOptions {
-  out?: string;
+interface Options extends ModelOptions, QuestionOptions, ExperimentOptions {
   permutations?: number;
   seed: number;
-  json?: boolean;
 }
 
 /** Experts that the table lists for each domain. */
@@ -39,22 +36,16 @@ export function registerRoutes(program: Command, terminal: Terminal): void {
 
 async function routes(terminal: Terminal, name: string, options: Options): Promise<void> {
   const questions = await questionsOf(options);
-  await withModel(terminal, name, options, async (model) => {
-    const bar = progressBar(terminal, "Reading", { quiet: options.quiet, unit: "items" });
-    let found: DomainRoutes;
-    try {
-      found = await domainRoutes(model, questions, {
-        ...{ permutations: options.permutations, seed: options.seed, signal: terminal.signal },
-        onProgress: (done, total) => bar.update(done, total),
-      });
-    } finally {
-      bar.stop();
-    }
-    if (options.json) await terminal.printJson(found);
-    else await terminal.print(routesText(found));
-    const plots = { domains: { plot: "domain-heatmap", ...domainPlot(found) } } as const;
-    if (options.out !== undefined) await writeExperiment(terminal, options.out, found, plots, options.quiet);
-  });
+  const { permutations, seed } = options;
+  await withModel(terminal, name, options, (model) =>
+    runExperiment<DomainRoutes>(terminal, options, {
+      ...{ label: "Reading", unit: "items" },
+      run: (onProgress) =>
+        domainRoutes(model, questions, { ...{ permutations, seed, signal: terminal.signal }, onProgress }),
+      text: routesText,
+      plots: (found) => ({ domains: { plot: "domain-heatmap", ...domainPlot(found) } }),
+    }),
+  );
 }
 
 function routesText(found: DomainRoutes): string {

@@ -93,7 +93,7 @@ describe("wrong uses", () => {
       "a layer that is no number",
       call("ablate-scan", "--layers", "one", "--out", join(folder, "x2")),
       2,
-      "Expected one of the MoE layers 0, 1, 2, 3 for layer, got NaN.",
+      `Expected whole numbers with commas between them, such as 0,3 for --layers, got "one".`,
     ],
     [
       "too many experts",
