@@ -259,7 +259,6 @@ export {
 export {
   type ExpertSimilarity,
   expertSimilarity,
-  expertWeightSimilarity,
   type SimilarityOptions,
 } from "./experiment/expert-similarity.js";
 export { allSlots, CRITERIA, type Criterion, type ExpertSlot, matchedControls } from "./experiment/expert-slots.js";
@@ -289,6 +288,13 @@ export {
   type SubsetReconstruction,
   subsetReconstruction,
 } from "./experiment/subset-reconstruction.js";
+export {
+  expertWeightSimilarity,
+  WEIGHT_MEASURES,
+  type WeightMeasure,
+  type WeightSimilarity,
+  type WeightSimilarityOptions,
+} from "./experiment/weight-similarity.js";
 export type { ContributionOptions } from "./model/contributions.js";
 // model
 export { type Divergence, divergence } from "./model/divergence.js";
@@ -347,7 +353,6 @@ export { type MarginBin, type MarginHistogramData, marginHistogram } from "./plo
 // quantize
 export { FILE_TYPE_NAMES, type FileType } from "./quantize/file-type.js";
 export { type QuantizeOptions, type QuantizeReport, quantizeModel } from "./quantize/quantize.js";
-
 // router
 export { ExpertLoad, type LoadHeatmap } from "./router/expert-load.js";
 export { ablate, bias, force, mask, on, replay, swap, topK, zero } from "./router/intervention-builders.js";

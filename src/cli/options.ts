@@ -83,7 +83,7 @@ export function integer(low: number, high: number = Number.MAX_SAFE_INTEGER): (t
 export function integers(text: string): number[] {
   const values = text.split(",").map((part) => (/^\s*\d+\s*$/.test(part) ? Number(part) : Number.NaN));
   if (values.every(Number.isSafeInteger) && new Set(values).size === values.length) return values;
-  throw new InvalidArgumentError("Expected whole numbers with commas between them, such as 0,3.");
+  throw new InvalidArgumentError("Expected whole numbers with commas between them, each once, such as 0,3.");
 }
 
 /** A finite number in a range. */

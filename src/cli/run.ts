@@ -20,10 +20,13 @@ import { registerNotebook } from "./notebook.js";
 import { registerPerplexity } from "./perplexity.js";
 import { registerPruneReport } from "./prune-report.js";
 import { registerQuantize } from "./quantize.js";
+import { registerReconstruct } from "./reconstruct.js";
+import { registerRegret } from "./regret.js";
 import { registerReplay } from "./replay.js";
 import { registerReport } from "./report.js";
 import { registerRoutes } from "./routes.js";
 import { registerScore } from "./score.js";
+import { registerSimilarity } from "./similarity.js";
 import { registerTable } from "./table.js";
 import { registerTrace } from "./trace.js";
 
@@ -74,6 +77,9 @@ function program(terminal: Terminal): Command {
     registerDrift,
     registerReplay,
     registerPruneReport,
+    registerReconstruct,
+    registerRegret,
+    registerSimilarity,
     registerKernel,
     registerNotebook,
   ];

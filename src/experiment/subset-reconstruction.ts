@@ -50,6 +50,12 @@ export async function subsetReconstruction(
   if (wrong !== undefined) {
     throw new InvalidArgumentError(`Expected distinct experts from 0 to ${numExperts - 1} to keep, got ${wrong}.`);
   }
+  const { numExpertsPerToken } = model.parts.shape;
+  if (kept.length < numExpertsPerToken) {
+    throw new InvalidArgumentError(
+      `Expected at least ${numExpertsPerToken} experts to keep, as many as a token chooses, got ${kept.length}.`,
+    );
+  }
   const random = new Random(seed);
   const order = Int32Array.from({ length: numExperts }, (_, expert) => expert);
   const others = Array.from({ length: controls }, () => {

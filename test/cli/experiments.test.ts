@@ -16,7 +16,12 @@ beforeAll(() => {
       .map((line) => JSON.stringify(line))
       .join("\n"),
   );
+  const line = (group: string, id: string) => JSON.stringify({ id, group, text: "the cat and the dog" });
+  writeFileSync(join(folder, "lonely.jsonl"), [line("a", "1"), line("a", "2"), line("code", "3")].join("\n"));
+  writeFileSync(join(folder, "empty.jsonl"), "");
 });
+
+const EXPERIMENTS = "routes explain ablate-scan prune-report drift replay similarity reconstruct regret".split(" ");
 
 describe("experiments", () => {
   it("routes: a table, JSON, and the heat map", async () => {
@@ -78,6 +83,44 @@ describe("experiments", () => {
     expect(stderr).toContain("6 experts in every layer");
     expect((await runCli(["generate", out, "--prompt", "the cat", "--max-tokens", "2", "--quiet"])).code).toBe(0);
   });
+
+  it("similarity: pairs beside what unrelated tokens or weights give", async () => {
+    const argv = ["similarity", model, "--data", lines, "--layers", "2", "--measure", "cka"];
+    const text = (await runCli(argv)).stdout;
+    expect(text).toMatch(/^cka of outputs, \d+ tokens; null: the second expert's tokens permuted/);
+    const out = join(folder, "alike");
+    const found = JSON.parse((await runCli([...argv, "--of", "weights", "--json", "--out", out])).stdout);
+    expect(found.layers).toHaveLength(1);
+    expect(found.layers[0]).toMatchObject({ layer: 2, measure: "cka" });
+    expect(found.layers[0].values).toHaveLength(64);
+    expect(JSON.parse(readFileSync(join(out, "result.json"), "utf8"))).toEqual(found);
+  });
+
+  it("reconstruct: what the least useful experts' absence moves, beside random sets", async () => {
+    const argv = ["reconstruct", model, "--data", lines, "--layers", "1", "--controls", "2", "--json"];
+    const [layer] = JSON.parse((await runCli([...argv, "--remove", "3"])).stdout).layers;
+    expect(layer.kept).toHaveLength(5);
+    expect(layer.controls).toHaveLength(2);
+    const named = JSON.parse((await runCli([...argv, "--keep", layer.kept.join(",")])).stdout).layers[0];
+    expect(named).toEqual(layer);
+    expect((await runCli(argv.slice(0, -1))).stdout).toMatch(/^\d+ tokens; \|F\(x\) - F_kept\(x\)\|/);
+  });
+
+  it("regret: right answers on sampled routes", async () => {
+    const argv = ["regret", model, "--data", lines, "--limit", "3", "--routes", "2"];
+    const found = JSON.parse((await runCli([...argv, "--json"])).stdout);
+    expect(found.texts).toHaveLength(3);
+    for (const { standard, sampled, regret } of found.texts) {
+      expect(regret).toBeCloseTo(Math.max(...sampled) - standard, 9);
+    }
+    expect((await runCli(argv)).stdout).toContain("3 answers, 2 routes each at temperature 1");
+  });
+
+  it.each(EXPERIMENTS)("%s has help with an example", async (command) => {
+    const { code, stdout } = await runCli([command, "--help"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/--json[\s\S]*--quiet[\s\S]*Example:\n {2}\$ moescope/);
+  });
 });
 
 describe("wrong uses", () => {
@@ -93,7 +136,7 @@ describe("wrong uses", () => {
       "a layer that is no number",
       call("ablate-scan", "--layers", "one", "--out", join(folder, "x2")),
       2,
-      `Expected whole numbers with commas between them, such as 0,3 for --layers, got "one".`,
+      'Expected whole numbers with commas between them, each once, such as 0,3 for --layers, got "one".',
     ],
     [
       "too many experts",
@@ -138,6 +181,61 @@ describe("wrong uses", () => {
       ["replay", model, "--routes-of", "demo", "--data", lines],
       2,
       "Expected two files of one mixture of experts, got MoE layers 0, 1, 2, 3 with 2 of 8 experts",
+    ],
+    [
+      "a layer to compare",
+      call("similarity", "--layers", "4"),
+      2,
+      "Expected one of the MoE layers 0, 1, 2, 3 for layer, got 4.",
+    ],
+    [
+      "a layer twice",
+      call("similarity", "--layers", "1,1"),
+      2,
+      'Expected whole numbers with commas between them, each once, such as 0,3 for --layers, got "1,1".',
+    ],
+    [
+      "a measure of outputs for weights",
+      call("similarity", "--of", "weights", "--measure", "centred-cosine"),
+      2,
+      "Expected cosine, angular, jsd, cka for --measure of weights, got centred-cosine.",
+    ],
+    [
+      "an expert that the model does not have",
+      call("reconstruct", "--keep", "0,8"),
+      2,
+      "Expected distinct experts from 0 to 7 to keep, got 8.",
+    ],
+    [
+      "fewer experts than a token chooses",
+      call("reconstruct", "--keep", "3"),
+      2,
+      "Expected at least 2 experts to keep, as many as a token chooses, got 1.",
+    ],
+    [
+      "removing too many",
+      call("reconstruct", "--remove", "7"),
+      2,
+      "Expected at least 2 experts to keep, as many as a token chooses, got 1.",
+    ],
+    [
+      "regret without right answers",
+      ["regret", model, "--data", "mmlu-mini", "--limit", "2"],
+      2,
+      "Expected a file of lines with context and right answer for --data, got the benchmarks mmlu-mini.",
+    ],
+    ["a k", call("ablate-scan", "--top", "0", "--out", join(folder, "x6")), 2, "for --top, got"],
+    [
+      "a group of one line",
+      ["routes", model, "--data", join(folder, "lonely.jsonl"), "--by", "group"],
+      2,
+      'Expected at least two documents in every domain, got 1 in "code".',
+    ],
+    [
+      "an empty file",
+      ["explain", model, "--data", join(folder, "empty.jsonl")],
+      2,
+      `Expected at least one line of JSON in ${join(folder, "empty.jsonl")}, got none.`,
     ],
     ["a mode", call("explain", "--mode", "swap"), 2, 'Expected zero or mask for --mode, got "swap".'],
   ])("%s", async (_what, argv, expected, sentence) => {

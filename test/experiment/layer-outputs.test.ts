@@ -2,13 +2,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Random } from "../../src/analysis/random.js";
 import { outputSimilarity } from "../../src/analysis/similarity.js";
-import { openCheckpoint } from "../../src/checkpoint/checkpoint.js";
-import { expertSimilarity, expertWeightSimilarity } from "../../src/experiment/expert-similarity.js";
+import { expertSimilarity } from "../../src/experiment/expert-similarity.js";
 import { routeRegret, sampleRoute } from "../../src/experiment/route-regret.js";
 import { subsetReconstruction } from "../../src/experiment/subset-reconstruction.js";
 import { Model } from "../../src/model/model.js";
 import { seededModel } from "../cli/seeded.js";
-import { readCheckpoint } from "../reference/checkpoint.js";
 import { loadOracle } from "../reference/oracle.js";
 
 const document = (length: number, seed: number) => Int32Array.from({ length }, (_, i) => (i * 37 + seed * 11) % 250);
@@ -51,7 +49,7 @@ describe("subset reconstruction", () => {
     const found = await subsetReconstruction(model, DOCUMENTS, LAYER, all, { controls: 0 });
     expect([found.mean, found.frobenius, ...found.interval]).toEqual([0, 0, 0, 0]);
     await expect(subsetReconstruction(model, DOCUMENTS, LAYER, [0, 0])).rejects.toThrow("Expected distinct experts");
-    await expect(subsetReconstruction(model, DOCUMENTS, LAYER, [0])).rejects.toThrow("needs");
+    await expect(subsetReconstruction(model, DOCUMENTS, LAYER, [0])).rejects.toThrow("Expected at least 2 experts to keep");
     await expect(subsetReconstruction(model, DOCUMENTS, 99, all)).rejects.toThrow("one of the MoE layers");
   });
 });
@@ -84,26 +82,6 @@ describe("similarity of experts", () => {
       }
     }
     expect((await expertSimilarity(model, DOCUMENTS, LAYER, { maxTokens: 25 })).tokens).toBe(25);
-  });
-
-  it("by weights is the cosine of the stored numbers", async () => {
-    const { numExperts } = model.config;
-    const { tensors } = readCheckpoint(seededModel());
-    const weights = Array.from({ length: numExperts }, (_, e) =>
-      ["gate", "up", "down"].flatMap((part) => [
-        ...tensors.get(`model.layers.${LAYER}.mlp.experts.${e}.${part}_proj.weight`)!.values,
-      ]),
-    );
-    const checkpoint = await openCheckpoint(seededModel());
-    const found = expertWeightSimilarity(checkpoint, LAYER);
-    for (let a = 0; a < numExperts; a++) {
-      for (let b = 0; b < numExperts; b++) {
-        const dot = weights[a]!.reduce((sum, value, i) => sum + value * weights[b]![i]!, 0);
-        const expected = dot / (norm(weights[a]!) * norm(weights[b]!));
-        expect(Math.abs(found[a * numExperts + b]! - expected)).toBeLessThan(1e-9);
-      }
-    }
-    expect(() => expertWeightSimilarity(checkpoint, 99)).toThrow("layer");
   });
 });
 
