@@ -234,7 +234,7 @@ describe("wrong uses", () => {
     [
       "an empty file",
       ["explain", model, "--data", join(folder, "empty.jsonl")],
-      2,
+      3,
       `Expected at least one line of JSON in ${join(folder, "empty.jsonl")}, got none.`,
     ],
     ["a mode", call("explain", "--mode", "swap"), 2, 'Expected zero or mask for --mode, got "swap".'],

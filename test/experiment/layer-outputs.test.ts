@@ -49,7 +49,9 @@ describe("subset reconstruction", () => {
     const found = await subsetReconstruction(model, DOCUMENTS, LAYER, all, { controls: 0 });
     expect([found.mean, found.frobenius, ...found.interval]).toEqual([0, 0, 0, 0]);
     await expect(subsetReconstruction(model, DOCUMENTS, LAYER, [0, 0])).rejects.toThrow("Expected distinct experts");
-    await expect(subsetReconstruction(model, DOCUMENTS, LAYER, [0])).rejects.toThrow("Expected at least 2 experts to keep");
+    await expect(subsetReconstruction(model, DOCUMENTS, LAYER, [0])).rejects.toThrow(
+      "Expected at least 2 experts to keep",
+    );
     await expect(subsetReconstruction(model, DOCUMENTS, 99, all)).rejects.toThrow("one of the MoE layers");
   });
 });
