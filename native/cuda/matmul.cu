@@ -22,7 +22,7 @@ __device__ inline void finish(const Product& product, int first_weight_row, cons
 }
 
 template <int kRows>
-__global__ void __launch_bounds__(kProductThreads) matmul_kernel(const MatmulParams p) {
+__global__ void __launch_bounds__(kProductThreads, 2) matmul_kernel(const MatmulParams p) {
   SharedArena arena;
   const Shared<float> sums = arena.take<float>(partial_floats(kRows));
   int pair = static_cast<int>(blockIdx.x), index = 0;
