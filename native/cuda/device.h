@@ -22,13 +22,15 @@
 #include "cuda/global.h"
 #include "cuda/limits.h"
 
-// Before a loop of fixed length whose arrays must stay in registers.
+// Before a loop of fixed length: its arrays must stay in registers, or it takes too many of them when unrolled.
 #ifdef MOESCOPE_EMULATED
 #include "emulated_device.h"
 #define MOESCOPE_UNROLL
+#define MOESCOPE_NO_UNROLL
 #else
 #include "cuda/device_cuda.h"
 #define MOESCOPE_UNROLL _Pragma("unroll")
+#define MOESCOPE_NO_UNROLL _Pragma("unroll 1")
 #endif
 
 namespace moescope::cuda {

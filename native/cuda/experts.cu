@@ -1,5 +1,5 @@
 // In the grids of experts_in and experts_out the blocks of the shared expert follow those of the assignments: each assignment is one row of
-// activations, the shared expert takes up to four together.
+// activations, the shared expert takes up to two together.
 #include "cuda/experts.h"
 #include "cuda/gated.cuh"
 #include "cuda/norm_row.cuh"
@@ -41,29 +41,33 @@ __device__ inline ExpertWork work_of(const ExpertsParams& p, const ExpertBlock& 
   return {p.shared, {nullptr, first, p.rows - first < kRows ? p.rows - first : kRows}, first};
 }
 
-template <int kRows>
-__global__ void __launch_bounds__(kProductThreads, 2) experts_in_kernel(const ExpertsParams p) {
+template <int kRows, bool kIsMixed>
+__global__ void __launch_bounds__(kProductThreads, kIsMixed ? 1 : 2) experts_in_kernel(const ExpertsParams p) {
   SharedArena arena;
   const Shared<float> sums = arena.take<float>(partial_floats(kRows));
   const ExpertBlock block = this_block(p, p.inner.quads * kQuadUnits, p.shared_inner.quads * kQuadUnits);
   if (!block.is_shared && !runs(p, block.index)) return;
   const ExpertWork work = work_of<kRows>(p, block);
-  const LeftSide& inner = block.is_shared ? p.shared_inner : p.inner;
-  if (kRows == 1 || !block.is_shared) {
-    gated_unit<1>(work.weights.gate, work.weights.up, block.part, p.h, work.rows, inner, work.first_inner, sums);
+  const PackedMatrix& gate = work.weights.gate;
+  const bool has_sums = block.part < packed_groups(gate.rows);
+  if (has_sums && (kRows == 1 || !block.is_shared)) {
+    gate_and_up<1, kIsMixed>(gate, work.weights.up, block.part, p.h, work.rows, sums);
+  } else if (has_sums) {
+    gate_and_up<kRows, kIsMixed>(gate, work.weights.up, block.part, p.h, work.rows, sums);
+  }
+  if (block.is_shared) {
+    store_gated(p.shared_inner, work.first_inner, work.rows.count, block.part, has_sums, sums);
   } else {
-    gated_unit<kRows>(work.weights.gate, work.weights.up, block.part, p.h, work.rows, inner, work.first_inner, sums);
+    store_gated(p.inner, work.first_inner, 1, block.part, has_sums, sums);
   }
 }
 
-// 64 rows of `down`, for some rows of activations.
-template <int kRows>
-__device__ inline void down_pair(const PackedMatrix& down, int pair, const LeftSide& inner, const InputRows& rows,
-                                 const Global<float>& out, const Shared<float>& sums) {
-  multiply_pair<kRows>({down.type, down.quads(), {down.group(2 * pair), down.group(2 * pair + 1)}}, inner, rows, sums);
+// out[row][column] for 64 columns.
+__device__ inline void store_out(const Global<float>& out, int hidden, int pair, const InputRows& rows,
+                                 const Shared<float>& sums) {
   for (int place = static_cast<int>(threadIdx.x); place < rows.count * kPairRows; place += kProductThreads) {
     const int column = pair * kPairRows + place % kPairRows;
-    if (column < down.rows) out[static_cast<int64_t>(rows[place / kPairRows]) * down.rows + column] = sums[place];
+    if (column < hidden) out[static_cast<int64_t>(rows[place / kPairRows]) * hidden + column] = sums[place];
   }
 }
 
@@ -75,13 +79,15 @@ __global__ void __launch_bounds__(kProductThreads, 2) experts_out_kernel(const E
   const ExpertBlock block = this_block(p, pairs, pairs);
   if (!block.is_shared && !runs(p, block.index)) return;
   const ExpertWork work = work_of<kRows>(p, block);
+  const PackedMatrix& down = work.weights.down;
   const InputRows rows = {nullptr, work.first_inner, work.rows.count};
-  const LeftSide& inner = block.is_shared ? p.shared_inner : p.inner;
-  const Global<float> out = block.is_shared ? p.shared_out : p.out;
-  if (kRows == 1 || !block.is_shared) {
-    down_pair<1>(work.weights.down, block.part, inner, rows, out, sums);
+  const GroupPair weights = {down.type, down.quads(), {down.group(2 * block.part), down.group(2 * block.part + 1)}};
+  if (!block.is_shared) {
+    multiply_pair<1>(weights, p.inner, rows, sums);
+    store_out(p.out, p.hidden, block.part, rows, sums);
   } else {
-    down_pair<kRows>(work.weights.down, block.part, inner, rows, out, sums);
+    multiply_pair<kRows>(weights, p.shared_inner, rows, sums);
+    store_out(p.shared_out, p.hidden, block.part, rows, sums);
   }
 }
 
@@ -107,23 +113,25 @@ __global__ void __launch_bounds__(CombineParams::kInfo.max_threads) combine_kern
   norm_row(p.next, row, arena.take<float>(kNormWarps));
 }
 
-template <int kRows>
-__global__ void __launch_bounds__(kProductThreads, 2) gate_up_kernel(const GateUpParams p) {
+template <int kRows, bool kIsMixed>
+__global__ void __launch_bounds__(kProductThreads, kIsMixed ? 1 : 2) gate_up_kernel(const GateUpParams p) {
   SharedArena arena;
-  const int first = static_cast<int>(blockIdx.y) * kRows;
+  const Shared<float> sums = arena.take<float>(partial_floats(kRows));
+  const int first = static_cast<int>(blockIdx.y) * kRows, unit = static_cast<int>(blockIdx.x);
   const InputRows rows = {nullptr, first, p.rows - first < kRows ? p.rows - first : kRows};
-  gated_unit<kRows>(p.gate, p.up, static_cast<int>(blockIdx.x), p.h, rows, p.inner, first,
-                    arena.take<float>(partial_floats(kRows)));
+  const bool has_sums = unit < packed_groups(p.gate.rows);
+  if (has_sums) gate_and_up<kRows, kIsMixed>(p.gate, p.up, unit, p.h, rows, sums);
+  store_gated(p.inner, first, rows.count, unit, has_sums, sums);
 }
 
 int row_tiles(int rows, int tile_rows) { return (rows + tile_rows - 1) / tile_rows; }
 
-template <int kRows>
+template <int kRows, bool kIsMixed>
 void launch_in(Stream& stream, const ExpertsParams& params) {
   const int64_t routed = static_cast<int64_t>(params.rows) * params.top_k * params.inner.quads * kQuadUnits;
   const int64_t shared =
       params.has_shared() ? row_tiles(params.rows, kRows) * params.shared_inner.quads * kQuadUnits : 0;
-  launch(stream, experts_in_kernel<kRows>, Grid{static_cast<unsigned>(routed + shared)}, kProductThreads,
+  launch(stream, experts_in_kernel<kRows, kIsMixed>, Grid{static_cast<unsigned>(routed + shared)}, kProductThreads,
          arena_bytes<float>(partial_floats(kRows)), params);
 }
 
@@ -139,8 +147,9 @@ void launch_out(Stream& stream, const ExpertsParams& params) {
 }  // namespace
 
 void experts_in(Stream& stream, const ExpertsParams& params) {
-  if (params.rows == 1) return launch_in<1>(stream, params);
-  launch_in<kMaxVectorRows>(stream, params);
+  if (params.is_mixed) return launch_in<1, true>(stream, params);
+  if (params.rows == 1) return launch_in<1, false>(stream, params);
+  launch_in<kMaxVectorRows, false>(stream, params);
 }
 
 void experts_out(Stream& stream, const ExpertsParams& params) {
@@ -154,14 +163,14 @@ void combine(Stream& stream, const CombineParams& params) {
 }
 
 void gate_up(Stream& stream, const GateUpParams& params) {
-  const unsigned units = static_cast<unsigned>(params.inner.quads * kQuadUnits);
-  if (params.rows == 1) {
-    launch(stream, gate_up_kernel<1>, Grid{units}, kProductThreads, arena_bytes<float>(partial_floats(1)), params);
-  } else {
-    launch(stream, gate_up_kernel<kMaxVectorRows>,
-           Grid{units, static_cast<unsigned>(row_tiles(params.rows, kMaxVectorRows))}, kProductThreads,
-           arena_bytes<float>(partial_floats(kMaxVectorRows)), params);
-  }
+  const bool is_mixed = params.gate.type != params.up.type;
+  const int tile_rows = is_mixed || params.rows == 1 ? 1 : kMaxVectorRows;
+  const Grid grid{static_cast<unsigned>(params.inner.quads * kQuadUnits),
+                  static_cast<unsigned>(row_tiles(params.rows, tile_rows))};
+  const size_t shared = arena_bytes<float>(partial_floats(tile_rows));
+  if (is_mixed) return launch(stream, gate_up_kernel<1, true>, grid, kProductThreads, shared, params);
+  if (tile_rows == 1) return launch(stream, gate_up_kernel<1, false>, grid, kProductThreads, shared, params);
+  launch(stream, gate_up_kernel<kMaxVectorRows, false>, grid, kProductThreads, shared, params);
 }
 
 }  // namespace moescope::cuda

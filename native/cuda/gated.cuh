@@ -7,27 +7,33 @@
 
 namespace moescope::cuda {
 
-// `unit`: rows [32 unit, 32 unit + 32). inner's row for the i-th of `rows` is first_out + i. Matrices of two types are multiplied one
-// after the other, each with itself.
-template <int kRows>
-__device__ inline void gated_unit(const PackedMatrix& gate, const PackedMatrix& up, int unit, const LeftSide& h,
-                                  const InputRows& rows, const LeftSide& inner, int64_t first_out,
-                                  const Shared<float>& sums) {
-  const int warp = static_cast<int>(threadIdx.x) / kWarpSize, lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  float gate_value = 0, up_value = 0;
-  if (unit < packed_groups(gate.rows)) {
-    const bool is_one_type = gate.type == up.type;
-    for (int pass = is_one_type ? 1 : 0; pass < 2; ++pass) {
-      const Global<const uint8_t> first = is_one_type || pass == 0 ? gate.group(unit) : up.group(unit);
-      const Global<const uint8_t> second = pass == 0 ? gate.group(unit) : up.group(unit);
-      multiply_pair<kRows>({pass == 0 || is_one_type ? gate.type : up.type, gate.quads(), {first, second}}, h, rows,
-                           sums);
-      if (warp < rows.count && (pass == 0 || is_one_type)) gate_value = sums[warp * kPairRows + lane];
-      if (warp < rows.count) up_value = sums[warp * kPairRows + kGroupRows + lane];
-      __syncthreads();
-    }
+// sums[row][64]: rows [32 unit, 32 unit + 32) of gate, then those of up. Matrices of two types (kIsMixed, one row of activations) are
+// multiplied one after the other, each beside itself.
+template <int kRows, bool kIsMixed>
+__device__ inline void gate_and_up(const PackedMatrix& gate, const PackedMatrix& up, int unit, const LeftSide& h,
+                                   const InputRows& rows, const Shared<float>& sums) {
+  if constexpr (!kIsMixed) {
+    multiply_pair<kRows>({gate.type, gate.quads(), {gate.group(unit), up.group(unit)}}, h, rows, sums);
+  } else {
+    static_assert(kRows == 1);
+    const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+    multiply_pair<1>({gate.type, gate.quads(), {gate.group(unit), gate.group(unit)}}, h, rows, sums);
+    const float gate_value = sums[lane];
+    __syncthreads();
+    multiply_pair<1>({up.type, up.quads(), {up.group(unit), up.group(unit)}}, h, rows, sums);
+    if (static_cast<int>(threadIdx.x) < kWarpSize) sums[lane] = gate_value;
+    __syncthreads();
   }
-  if (warp < rows.count) store_unit(inner, first_out + warp, unit, lane, silu_mul(gate_value, up_value));
+}
+
+// One unit of `inner` from those sums, rows[i] of which goes to row first_out + i; zeros where there are none.
+__device__ inline void store_gated(const LeftSide& inner, int64_t first_out, int num_rows, int unit, bool has_sums,
+                                   const Shared<float>& sums) {
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize, lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  if (warp >= num_rows) return;
+  const float value =
+      has_sums ? silu_mul(sums[warp * kPairRows + lane], sums[warp * kPairRows + kGroupRows + lane]) : 0.0f;
+  store_unit(inner, first_out + warp, unit, lane, value);
 }
 
 }  // namespace moescope::cuda

@@ -1,4 +1,4 @@
-// One block multiplies 64 weight rows with up to four rows of activations.
+// One block multiplies 64 weight rows with up to two rows of activations.
 #include "cuda/matmul.h"
 #include "cuda/product.cuh"
 

@@ -100,6 +100,7 @@ __device__ inline void add_integer_chain(const GroupPair& weights, const LeftSid
                                          float (&chains)[2][kRows]) {
   constexpr PackedShape kShape = packed_shape(kType);
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, chain = static_cast<int>(threadIdx.x) / kWarpSize;
+  MOESCOPE_NO_UNROLL
   for (int quad = chain; quad < weights.quads; quad += kChains) {
     uint4 low[2][kShape.low / 16], high[2][2];
     ScaleWords scales[2];
@@ -139,7 +140,9 @@ __device__ inline void add_float_chain(const GroupPair& weights, const LeftSide&
                                        float (&chains)[2][kRows]) {
   constexpr PackedShape kShape = packed_shape(DType::F32);
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, chain = static_cast<int>(threadIdx.x) / kWarpSize;
+  MOESCOPE_NO_UNROLL
   for (int quad = chain; quad < weights.quads; quad += kChains) {
+    MOESCOPE_NO_UNROLL
     for (int chunk = 0; chunk < kQuad / 4; ++chunk) {
       const int64_t at = quad_offset(kShape, quad) + (chunk * kWarpSize + lane) * 16;
       float4 w[2];
@@ -191,8 +194,9 @@ __device__ inline void add_bf16_chain(const GroupPair& weights, const LeftSide& 
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, chain = static_cast<int>(threadIdx.x) / kWarpSize;
   const int column = lane / 4, thread = lane % 4;
   const int row = column < kRows ? rows[column] : 0;
+  MOESCOPE_NO_UNROLL
   for (int quad = chain; quad < weights.quads; quad += kChains) {
-    MOESCOPE_UNROLL
+    MOESCOPE_NO_UNROLL
     for (int steps = 0; steps < kQuadUnits; ++steps) {  // two steps a unit
       uint32_t values[2][2][2] = {};                    // (step, part, word)
       if (column < kRows) {

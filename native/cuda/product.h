@@ -14,7 +14,7 @@ constexpr int kProductThreads = kChains * 32;
 constexpr int partial_floats(int rows) { return kChains * rows * kPairRows; }
 
 // Rows of activations that meet the weights together; the largest share that one block takes by vectors.
-constexpr int kMaxVectorRows = 4;
+constexpr int kMaxVectorRows = 2;
 
 constexpr KernelInfo product_kernel(const char* name) {
   return {name, kProductThreads, arena_bytes<float>(partial_floats(kMaxVectorRows))};
