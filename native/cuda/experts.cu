@@ -41,25 +41,42 @@ __device__ inline ExpertWork work_of(const ExpertsParams& p, const ExpertBlock& 
   return {p.shared, {nullptr, first, p.rows - first < kRows ? p.rows - first : kRows}, first};
 }
 
+__device__ inline ExpertBlock this_unit(const ExpertsParams& p) {
+  return this_block(p, p.inner.quads * kQuadUnits, p.shared_inner.quads * kQuadUnits);
+}
+
+__device__ inline bool has_unit(const ExpertsParams& p, const ExpertBlock& block) {
+  return block.part < packed_groups(block.is_shared ? p.shared.gate.rows : p.intermediate);
+}
+
+// Finds its place anew: what lives through the products takes registers from them.
+template <int kRows>
+__device__ inline void store_unit_of(const ExpertsParams& p, const Shared<float>& sums) {
+  const ExpertBlock block = this_unit(p);
+  if (block.is_shared) {
+    const int first = block.index * kRows, count = p.rows - first < kRows ? p.rows - first : kRows;
+    store_gated(p.shared_inner, first, count, block.part, has_unit(p, block), sums);
+  } else {
+    store_gated(p.inner, block.index, 1, block.part, has_unit(p, block), sums);
+  }
+}
+
 template <int kRows, bool kIsMixed>
 __global__ void __launch_bounds__(kProductThreads, kIsMixed ? 1 : 2) experts_in_kernel(const ExpertsParams p) {
   SharedArena arena;
   const Shared<float> sums = arena.take<float>(partial_floats(kRows));
-  const ExpertBlock block = this_block(p, p.inner.quads * kQuadUnits, p.shared_inner.quads * kQuadUnits);
+  const ExpertBlock block = this_unit(p);
   if (!block.is_shared && !runs(p, block.index)) return;
   const ExpertWork work = work_of<kRows>(p, block);
-  const PackedMatrix& gate = work.weights.gate;
-  const bool has_sums = block.part < packed_groups(gate.rows);
-  if (has_sums && (kRows == 1 || !block.is_shared)) {
-    gate_and_up<1, kIsMixed>(gate, work.weights.up, block.part, p.h, work.rows, sums);
-  } else if (has_sums) {
-    gate_and_up<kRows, kIsMixed>(gate, work.weights.up, block.part, p.h, work.rows, sums);
-  }
-  if (block.is_shared) {
-    store_gated(p.shared_inner, work.first_inner, work.rows.count, block.part, has_sums, sums);
+  const PackedFeedForward& ffn = work.weights;
+  if (!has_unit(p, block)) {
+    // Nothing to multiply: the unit fills a row up.
+  } else if (kRows == 1 || !block.is_shared) {
+    gate_and_up<1, kIsMixed>(ffn.gate, ffn.up, block.part, p.h, work.rows, sums);
   } else {
-    store_gated(p.inner, work.first_inner, 1, block.part, has_sums, sums);
+    gate_and_up<kRows, kIsMixed>(ffn.gate, ffn.up, block.part, p.h, work.rows, sums);
   }
+  store_unit_of<kRows>(p, sums);
 }
 
 // out[row][column] for 64 columns.

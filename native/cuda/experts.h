@@ -22,6 +22,7 @@ struct ExpertsParams {
   int top_k = 0;
   int hidden = 0;
   Global<const PackedFeedForward> experts = nullptr;  // (num_experts), on the device
+  int intermediate = 0;                               // of the routed experts
   bool is_mixed = false;                      // gate and up of some expert, or of the shared one, differ in type
   Global<const uint16_t> run = nullptr;       // (rows, top_k)  kNoExpert: none
   Global<const float> weights = nullptr;      // (rows, top_k)

@@ -57,6 +57,7 @@ Result run_experts(cuda::Stream& stream, const Mixture& c) {
   params.top_k = c.top_k;
   params.hidden = c.hidden;
   params.experts = experts.as<const cuda::PackedFeedForward>();
+  params.intermediate = c.intermediate;
   for (const auto* group : {&c.experts, &c.shared}) {
     for (const DeviceFeedForward& ffn : *group) params.is_mixed |= ffn.gate.packed.type != ffn.up.packed.type;
   }
