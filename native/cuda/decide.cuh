@@ -163,10 +163,9 @@ class RowRouter {
       }
     }
     num_slots_ = k;
-    __syncwarp();
   }
 
-  // Step 4: exp(z' - max) by expert, and their sum in ascending order.
+  // Step 4: exp(z' - max) by expert, and their sum in ascending order. Its barrier shows the slots to all lanes, too.
   __device__ double softmax() {
     for (int j = 0; j < kPerLane; ++j) {
       if (has(j)) exps_[expert(j)] = exp(static_cast<double>(z_[j]) - static_cast<double>(largest_));
@@ -183,7 +182,6 @@ class RowRouter {
     const int64_t at = row_.position - rule.route_start;
     if (at < 0 || at >= rule.route_rows) return false;
     const int64_t first = rule.first_recorded + at * rule.route_k;
-    __syncwarp();
     num_slots_ = 0;
     for (int slot = 0; slot < rule.route_k; ++slot) {
       const int recorded = p_.tables.experts[first + slot];
