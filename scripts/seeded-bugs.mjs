@@ -59,7 +59,10 @@ function plant(bug, folder) {
   const numFound = text.split(bug.from).length - 1;
   if (numFound !== 1) throw new SetupError(`Expected "${bug.from}" once in ${bug.file}, found it ${numFound} times.`);
   fs.mkdirSync(path.join(folder, "cuda"), { recursive: true });
-  fs.writeFileSync(path.join(folder, "cuda", bug.file), text.replace(bug.from, () => bug.to));
+  fs.writeFileSync(
+    path.join(folder, "cuda", bug.file),
+    text.replace(bug.from, () => bug.to),
+  );
 }
 
 /** Builds the bug's test with the kernels as they are in `folder`, and runs it. */
@@ -89,7 +92,8 @@ async function missedBy(bug, compiler, kernels) {
   try {
     plant(bug, folder);
     const { status, output } = await outcomeOf(bug, folder, compiler, kernels);
-    const isSeen = status === 1 && output.split("\n").some((line) => line.startsWith("FAILED") && line.includes(bug.case));
+    const isSeen =
+      status === 1 && output.split("\n").some((line) => line.startsWith("FAILED") && line.includes(bug.case));
     return isSeen ? undefined : `the test ended with ${status} and did not fail`;
   } finally {
     fs.rmSync(folder, { recursive: true });

@@ -9,9 +9,9 @@ namespace moescope::cuda {
 
 // z = Wr h and the shared expert's gate, fp32.
 struct ScoreParams {
-  static constexpr int kWarps = 8;     // experts of a block
+  static constexpr int kWarps = 4;     // parts of a sum
   static constexpr int kTileRows = 8;  // rows that share one reading of the weights
-  static constexpr KernelInfo kInfo{"score", kWarps * 32};
+  static constexpr KernelInfo kInfo{"score", kWarps * 32, arena_bytes<float>(kWarps* kTileRows)};
 
   Global<const float> h = nullptr;            // (rows, hidden)  normed
   Global<const float> router = nullptr;       // (experts, hidden)

@@ -120,8 +120,16 @@ export const SEEDED_BUGS = [
   {
     name: "router: a row too many is scored",
     file: "score.cu",
-    from: "if (first_row + r < p.rows)",
-    to: "if (first_row + r <= p.rows)",
+    from: "p.rows - first_row < kRows ? p.rows - first_row : kRows;",
+    to: "p.rows - first_row < kRows ? p.rows - first_row + 1 : kRows;",
+    test: "route",
+    case: "scores meet a float64 sum",
+  },
+  {
+    name: "router: the barrier before the warps' sums are added is gone",
+    file: "score.cu",
+    from: "  __syncthreads();\n",
+    to: "",
     test: "route",
     case: "scores meet a float64 sum",
   },
