@@ -106,7 +106,7 @@ const HARD: readonly string[] = [
   ..."high_school_mathematics high_school_physics high_school_chemistry".split(" "),
 ];
 
-interface Ceval {
+export interface Ceval {
   /** The row's number in its file: what a submission calls it. */
   id: string;
   subject: string;

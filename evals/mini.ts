@@ -52,7 +52,7 @@ const END_OF_TEXT = "<|endoftext|>";
 const CHOSEN = /(?:Answer|答案): .+ ([A-D])\s*$/;
 const NUMBER = /#### (-?\d+)/;
 
-interface Choice {
+export interface Choice {
   id: string;
   subject: string;
   question: string;
@@ -61,7 +61,7 @@ interface Choice {
   answer: number;
 }
 
-interface Problem {
+export interface Problem {
   id: string;
   question: string;
   /** Worked; ends in "#### " and the number. */

@@ -89,7 +89,7 @@ const SUBJECTS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-interface Mmlu {
+export interface Mmlu {
   subject: string;
   question: string;
   choices: string[];

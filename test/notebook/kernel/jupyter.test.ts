@@ -1,5 +1,4 @@
 /** The kernel in real Jupyter, of Debian's packages: its conformance suite, nbclient, nbconvert, and no process left behind. */
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,12 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { installKernelspec } from "../../../src/notebook/kernelspec.js";
 import type { Notebook, Output } from "../../../src/notebook/notebook-file.js";
 import { writeNotebook } from "../../../src/notebook/notebook-file.js";
-
-const PYTHON = "/usr/bin/python3";
-const IMPORTS = "import nbclient, nbconvert, nbformat, jupyter_kernel_test";
-const hasJupyter = spawnSync(PYTHON, ["-c", IMPORTS]).status === 0;
-const SKIPPED =
-  "Debian's jupyter-client, python3-nbclient, jupyter-nbconvert and python3-jupyter-kernel-test are not installed";
+import { hasJupyter, python, WITHOUT_JUPYTER } from "./jupyter.js";
 
 let folder: string;
 beforeAll(async () => {
@@ -20,12 +14,6 @@ beforeAll(async () => {
   await installKernelspec(folder);
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-function python(...args: string[]): { status: number | null; output: string } {
-  const env = { ...process.env, JUPYTER_PATH: join(folder, "share", "jupyter"), JUPYTER_PREFER_ENV_PATH: "0" };
-  const { status, stdout, stderr } = spawnSync(PYTHON, args, { encoding: "utf8", env, timeout: 170_000 });
-  return { status, output: `${stdout}${stderr}` };
-}
 
 function notebookOf(name: string, ...codes: string[]): string {
   const cells = codes.map((source, i) => ({
@@ -45,9 +33,9 @@ function notebookOf(name: string, ...codes: string[]): string {
 const outputsOf = (file: string): Output[][] =>
   (JSON.parse(readFileSync(file, "utf8")) as Notebook).cells.map(({ outputs }) => outputs ?? []);
 
-describe.skipIf(!hasJupyter)(`Jupyter (skipped: ${SKIPPED})`, () => {
+describe.skipIf(!hasJupyter)(`Jupyter (${WITHOUT_JUPYTER})`, () => {
   it("finds that the kernel conforms", { timeout: 180_000 }, () => {
-    const { status, output } = python(join(import.meta.dirname, "conformance.py"));
+    const { status, output } = python(folder, [join(import.meta.dirname, "conformance.py")]);
     expect(output).toMatch(/^OK/m);
     // Paging is of IPython alone; nothing else may be skipped.
     const skipped = output.split("\n").filter((line) => line.includes("skipped"));
@@ -64,7 +52,7 @@ describe.skipIf(!hasJupyter)(`Jupyter (skipped: ${SKIPPED})`, () => {
       "3",
     );
     const target = join(folder, "stored-out.ipynb");
-    const { output } = python(join(import.meta.dirname, "nbclient_run.py"), file, target, "--allow-errors");
+    const { output } = python(folder, [join(import.meta.dirname, "nbclient_run.py"), file, target, "--allow-errors"]);
     expect(output).not.toMatch(/Timeout|Error/);
     const [lines, value, error, last] = outputsOf(target);
     expect(
@@ -83,7 +71,7 @@ describe.skipIf(!hasJupyter)(`Jupyter (skipped: ${SKIPPED})`, () => {
   it("stops at a cell that fails and names its error", { timeout: 120_000 }, () => {
     const file = notebookOf("fails.ipynb", 'throw new TypeError("as it must")', "3");
     const target = join(folder, "fails-out.ipynb");
-    const { output } = python(join(import.meta.dirname, "nbclient_run.py"), file, target);
+    const { output } = python(folder, [join(import.meta.dirname, "nbclient_run.py"), file, target]);
     expect(output).toContain("CellExecutionError TypeError as it must");
     expect(outputsOf(target)[1]).toEqual([]);
   });
@@ -92,14 +80,23 @@ describe.skipIf(!hasJupyter)(`Jupyter (skipped: ${SKIPPED})`, () => {
     const code =
       'import { draw, Model } from "moescope";\nconst model = await Model.load("demo");\nawait model.generate("2 + 2 =", { maxTokens: 2 });\n(await model.expertLoad()).heatmap()';
     const file = notebookOf("picture.ipynb", code);
-    const { status, output } = python("-m", "nbconvert", "--to", "html", "--execute", "--output", "picture.html", file);
+    const { status, output } = python(folder, [
+      "-m",
+      "nbconvert",
+      "--to",
+      "html",
+      "--execute",
+      "--output",
+      "picture.html",
+      file,
+    ]);
     expect(output).not.toContain("Traceback");
     expect(status).toBe(0);
     expect(readFileSync(join(folder, "picture.html"), "utf8")).toMatch(/<svg[^>]*>[\s\S]*<\/svg>/);
   });
 
   it("leaves no process behind at shutdown and restart, with a cell and a child running", { timeout: 120_000 }, () => {
-    const { status, output } = python(join(import.meta.dirname, "shutdown.py"));
+    const { status, output } = python(folder, [join(import.meta.dirname, "shutdown.py")]);
     expect(output).toContain("all gone");
     expect(status).toBe(0);
     expect(existsSync(folder)).toBe(true);
