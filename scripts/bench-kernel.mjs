@@ -8,7 +8,7 @@
  * Deno's is measured where PATH is its program (`npm install --prefix DIR deno@2.9.6` brings it to DIR/node_modules/.bin/deno).
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -47,23 +47,18 @@ const kernels = [
 if (options.deno === undefined) console.error("Deno's kernel is not measured: no --deno PATH.");
 else {
   const version = execFileSync(options.deno, ["--version"], { encoding: "utf8" }).split(/\s+/)[1];
+  // The npm package starts the program from a script; the program itself is what Jupyter would start.
+  const program = execFileSync(options.deno, ["eval", "console.log(Deno.execPath())"], { encoding: "utf8" }).trim();
   kernels.push({
     name: `deno ${version}`,
-    command: (file) => [options.deno, "jupyter", "--kernel", "--conn", file],
+    command: (file) => [program, "jupyter", "--kernel", "--conn", file],
   });
 }
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 const round = (value, digits) => Number(value.toFixed(digits));
 
-/** Resident memory of a process and of what it started, in MB: Deno's npm package starts the program from a script. */
-function residentMB(pid) {
-  const kilobytes = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
-  const children = readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    readFileSync(`/proc/${pid}/task/${task}/children`, "utf8").split(" ").filter(Boolean),
-  );
-  return kilobytes / 1024 + children.reduce((sum, child) => sum + residentMB(child), 0);
-}
+const residentMB = (pid) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) / 1024;
 
 async function start(command) {
   const started = performance.now();
