@@ -97,9 +97,9 @@ __device__ inline GroupPair groups_of(const AttendInParams& p, const BlockPart& 
 }
 
 template <int kRows>
-__global__ void __launch_bounds__(kProductThreads, kRows == 1 ? 2 : 1) attend_in_kernel(const AttendInParams p) {
+__global__ void __launch_bounds__(kProductThreads, product_blocks(kRows)) attend_in_kernel(const AttendInParams p) {
   SharedArena arena;
-  const Shared<float> sums = arena.take<float>(partial_floats(kRows));
+  const Shared<float> sums = take_sums<kRows>(arena);
   const int first = static_cast<int>(blockIdx.y) * kRows;
   const InputRows rows = {nullptr, first, p.rows - first < kRows ? p.rows - first : kRows};
   multiply_pair<kRows>(groups_of(p, this_part(p)), p.x, rows, sums);
@@ -154,13 +154,13 @@ void attend_in(Stream& stream, const AttendInParams& params) {
       static_cast<unsigned>(packed_groups(params.q_weights.rows) + packed_groups(params.k_weights.rows) +
                             packed_groups(params.v_weights.rows)) /
       2;
-  if (params.rows == 1) {
-    launch(stream, attend_in_kernel<1>, Grid{pairs}, kProductThreads, arena_bytes<float>(partial_floats(1)), params);
-  } else {
-    const unsigned row_tiles = static_cast<unsigned>((params.rows + kMaxVectorRows - 1) / kMaxVectorRows);
-    launch(stream, attend_in_kernel<kMaxVectorRows>, Grid{pairs, row_tiles}, kProductThreads,
-           arena_bytes<float>(partial_floats(kMaxVectorRows)), params);
-  }
+  const auto launch_rows = [&](void (*kernel)(AttendInParams), int rows) {
+    const unsigned row_tiles = static_cast<unsigned>((params.rows + rows - 1) / rows);
+    launch(stream, kernel, Grid{pairs, row_tiles}, kProductThreads, product_bytes(rows), params);
+  };
+  if (params.rows == 1) return launch_rows(attend_in_kernel<1>, 1);
+  if (params.rows < kFewestTileRows) return launch_rows(attend_in_kernel<kMaxVectorRows>, kMaxVectorRows);
+  launch_rows(attend_in_kernel<kTileColumns>, kTileColumns);
 }
 
 void write_cache(Stream& stream, int rows, const WriteCacheParams& params) {

@@ -28,16 +28,27 @@ struct ExpertsParams {
   Global<const float> weights = nullptr;      // (rows, top_k)
   PackedFeedForward shared;                   // no rows: there is none
   Global<const float> shared_gate = nullptr;  // (rows)  0: it is removed
-  LeftSide h;                                 // (rows, hidden)
-  LeftSide inner;                             // (rows * top_k, intermediate)
-  LeftSide shared_inner;                      // (rows, shared.gate.rows)
-  Global<float> out = nullptr;                // (rows, top_k, hidden)  of each expert, before its weight
-  Global<float> shared_out = nullptr;         // (rows, hidden)         before the gate
+  int num_experts = 0;
+  Global<int32_t> group_starts = nullptr;  // (num_experts + 1)  where many rows are grouped by expert; room
+  Global<int32_t> group_list = nullptr;    // (rows * top_k)     assignments by expert, ascending; room
+  LeftSide h;                              // (rows, hidden)
+  LeftSide inner;                          // (rows * top_k, intermediate)
+  LeftSide shared_inner;                   // (rows, shared.gate.rows)
+  Global<float> out = nullptr;             // (rows, top_k, hidden)  of each expert, before its weight
+  Global<float> shared_out = nullptr;      // (rows, hidden)         before the gate
 
   MOESCOPE_ANYWHERE bool has_shared() const { return shared.gate.rows > 0; }
+  // Whether experts meet their rows together, so many that tiles pay. The bits are the same either way.
+  MOESCOPE_ANYWHERE bool is_grouped() const {
+    return group_list != nullptr && !is_mixed && static_cast<int64_t>(rows) * top_k >= 8 * num_experts;
+  }
+  // Blocks for each part of the routed experts: an assignment each, or tiles of an expert's rows, of which some may be empty.
+  MOESCOPE_ANYWHERE int routed_items() const {
+    return is_grouped() ? rows * top_k / kTileColumns + num_experts : rows * top_k;
+  }
 };
 
-// silu(gate h) * (up h) of every assignment and of the shared expert.
+// silu(gate h) * (up h) of every assignment and of the shared expert; groups the assignments first where that pays.
 void experts_in(Stream& stream, const ExpertsParams& params);
 // down of the same.
 void experts_out(Stream& stream, const ExpertsParams& params);

@@ -26,14 +26,14 @@ __device__ inline void gate_and_up(const PackedMatrix& gate, const PackedMatrix&
   }
 }
 
-// One unit of `inner` from those sums, rows[i] of which goes to row first_out + i; zeros where there are none.
-__device__ inline void store_gated(const LeftSide& inner, int64_t first_out, int num_rows, int unit, bool has_sums,
+// One unit of `inner` from those sums, for the rows `out`; zeros where there are none.
+__device__ inline void store_gated(const LeftSide& inner, const InputRows& out, int unit, bool has_sums,
                                    const Shared<float>& sums) {
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize, lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  if (warp >= num_rows) return;
-  const float value =
-      has_sums ? silu_mul(sums[warp * kPairRows + lane], sums[warp * kPairRows + kGroupRows + lane]) : 0.0f;
-  store_unit(inner, first_out + warp, unit, lane, value);
+  for (int row = warp; row < out.count; row += kProductThreads / kWarpSize) {
+    const Shared<float> both = sums + row * kPairRows + lane;
+    store_unit(inner, out[row], unit, lane, has_sums ? silu_mul(both[0], both[kGroupRows]) : 0.0f);
+  }
 }
 
 }  // namespace moescope::cuda

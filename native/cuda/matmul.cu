@@ -1,4 +1,4 @@
-// One block multiplies 64 weight rows with up to two rows of activations.
+// One block multiplies 64 weight rows with up to two rows of activations by vectors, with up to 64 by tiles.
 #include "cuda/matmul.h"
 #include "cuda/product.cuh"
 
@@ -22,9 +22,9 @@ __device__ inline void finish(const Product& product, int first_weight_row, cons
 }
 
 template <int kRows>
-__global__ void __launch_bounds__(kProductThreads, 2) matmul_kernel(const MatmulParams p) {
+__global__ void __launch_bounds__(kProductThreads, product_blocks(kRows)) matmul_kernel(const MatmulParams p) {
   SharedArena arena;
-  const Shared<float> sums = arena.take<float>(partial_floats(kRows));
+  const Shared<float> sums = take_sums<kRows>(arena);
   int pair = static_cast<int>(blockIdx.x), index = 0;
   for (int pairs; pair >= (pairs = static_cast<int>(packed_groups(p.products[index].weights.rows)) / 2); ++index) {
     pair -= pairs;
@@ -46,15 +46,15 @@ void launch_rows(Stream& stream, const MatmulParams& params) {
     pairs += static_cast<unsigned>(packed_groups(params.products[index].weights.rows) / 2);
   }
   const unsigned row_blocks = static_cast<unsigned>((params.rows + kRows - 1) / kRows);
-  launch(stream, matmul_kernel<kRows>, Grid{pairs, row_blocks}, kProductThreads,
-         arena_bytes<float>(partial_floats(kRows)), params);
+  launch(stream, matmul_kernel<kRows>, Grid{pairs, row_blocks}, kProductThreads, product_bytes(kRows), params);
 }
 
 }  // namespace
 
 void matmul(Stream& stream, const MatmulParams& params) {
   if (params.rows == 1) return launch_rows<1>(stream, params);
-  launch_rows<kMaxVectorRows>(stream, params);
+  if (params.rows < kFewestTileRows) return launch_rows<kMaxVectorRows>(stream, params);
+  launch_rows<kTileColumns>(stream, params);
 }
 
 }  // namespace moescope::cuda

@@ -12,40 +12,10 @@
 //   F32                chain = fma(weight, x, chain), elements ascending
 #pragma once
 
-#include "cuda/left_side.cuh"
-#include "cuda/product.h"
-#include "cuda/unpack.cuh"
+#include "cuda/steps.cuh"
+#include "cuda/tiles.cuh"
 
 namespace moescope::cuda {
-
-// 64 weight rows as two groups of 32: of one matrix, or 32 of two matrices of the same type and width.
-struct GroupPair {
-  DType type = DType::F32;
-  int quads = 0;
-  Global<const uint8_t> groups[2];  // first record of each
-};
-
-// Rows of activations: those that a list names, or consecutive ones.
-struct InputRows {
-  Global<const int32_t> list = nullptr;
-  int first = 0;  // row, or place in the list
-  int count = 0;
-
-  // Beyond the last one: the last one again. What it gives is thrown away.
-  __device__ int operator[](int index) const {
-    const int place = first + (index < count ? index : count - 1);
-    return list == nullptr ? place : list[place];
-  }
-};
-
-// Adds one unit to a chain. `sums`: of its two halves; `half_scales` are factors of theirs in Q6_K.
-template <DType kType>
-__device__ inline float add_unit(float chain, const int (&sums)[2], const UnitScale& weight,
-                                 const int (&half_scales)[2], float2 x) {
-  const int sum = kType == DType::Q6_K ? half_scales[0] * sums[0] + half_scales[1] * sums[1] : sums[0] + sums[1];
-  chain = fmaf(static_cast<float>(sum), weight.scale * x.x, chain);
-  return has_minimum(kType) ? fmaf(-weight.minimum, x.y, chain) : chain;
-}
 
 // One row's unit, ready for dot4.
 template <DType kType>
@@ -162,29 +132,6 @@ __device__ inline void add_float_chain(const GroupPair& weights, const LeftSide&
   }
 }
 
-// Two halves as the bf16 of each, and what that leaves, which bf16 holds too: 11 bits are 8 and 3.
-__device__ inline void split_halves(uint32_t halves, uint32_t& high, uint32_t& low) {
-  const float a = low_half(halves), b = high_half(halves);
-  high = pack_bf16(a, b);
-  low = pack_bf16(a - float_of_bf16(static_cast<uint16_t>(high)), b - float_of_bf16(static_cast<uint16_t>(high >> 16)));
-}
-
-// One step of 16 elements. `x`: high, then low; the low part is there for F16 alone.
-template <DType kType>
-__device__ inline void add_step(float (&sums)[4], const uint4& weights, const uint32_t (&x)[2][2]) {
-  const uint32_t words[4] = {weights.x, weights.y, weights.z, weights.w};
-  if constexpr (kType == DType::F16) {
-    uint32_t high[4], low[4];
-    MOESCOPE_UNROLL
-    for (int word = 0; word < 4; ++word) split_halves(words[word], high[word], low[word]);
-    mma_bf16(sums, low, x[0]);
-    mma_bf16(sums, high, x[1]);
-    mma_bf16(sums, high, x[0]);
-  } else {
-    mma_bf16(sums, words, x[0]);
-  }
-}
-
 // Up to eight rows of activations are the columns of mma_bf16; sums[tile of 16 weight rows].
 template <DType kType, int kRows>
 __device__ inline void add_bf16_chain(const GroupPair& weights, const LeftSide& x, const InputRows& rows,
@@ -253,27 +200,17 @@ __device__ inline void store_chain(const GroupPair& weights, const LeftSide& x, 
   }
 }
 
-// sums[row][64], which are the first part of `partial`, for all threads of the block.
+// A block's shared memory for products, and its sums in the end.
 template <int kRows>
-__device__ inline void multiply_pair(const GroupPair& weights, const LeftSide& x, const InputRows& rows,
-                                     const Shared<float>& partial) {
-  switch (weights.type) {
-#define MOESCOPE_PRODUCT(type) \
-  case DType::type: store_chain<DType::type, kRows>(weights, x, rows, partial); break
-    MOESCOPE_PRODUCT(F32);
-    MOESCOPE_PRODUCT(F16);
-    MOESCOPE_PRODUCT(BF16);
-    MOESCOPE_PRODUCT(Q4_0);
-    MOESCOPE_PRODUCT(Q4_1);
-    MOESCOPE_PRODUCT(Q5_0);
-    MOESCOPE_PRODUCT(Q5_1);
-    MOESCOPE_PRODUCT(Q8_0);
-    MOESCOPE_PRODUCT(Q4_K);
-    MOESCOPE_PRODUCT(Q5_K);
-    MOESCOPE_PRODUCT(Q6_K);
-#undef MOESCOPE_PRODUCT
-    default: return;
-  }
+__device__ inline Shared<float> take_sums(SharedArena& arena) {
+  return as<float>(arena.take<uint8_t>(product_bytes(kRows)));
+}
+
+// By vectors; `partial`: (kChains, kRows, 64), of which the first part becomes the sums.
+template <DType kType, int kRows>
+__device__ inline void multiply_vectors(const GroupPair& weights, const LeftSide& x, const InputRows& rows,
+                                        const Shared<float>& partial) {
+  store_chain<kType, kRows>(weights, x, rows, partial);
   __syncthreads();
   for (int place = static_cast<int>(threadIdx.x); place < kRows * kPairRows; place += kProductThreads) {
     float sum = 0;
@@ -281,6 +218,50 @@ __device__ inline void multiply_pair(const GroupPair& weights, const LeftSide& x
     partial[place] = sum;
   }
   __syncthreads();
+}
+
+// By tiles; F32, which the matrix units do not have, by vectors, one row after another.
+template <DType kType>
+__device__ inline void multiply_columns(const GroupPair& weights, const LeftSide& x, const InputRows& rows,
+                                        const Shared<float>& sums) {
+  if constexpr (kType != DType::F32) {
+    multiply_tile<kType>(weights, x, rows, as<uint8_t>(sums));
+  } else {
+    const Shared<float> partial = sums + kTileColumns * kPairRows;
+    for (int row = 0; row < rows.count; ++row) {
+      multiply_vectors<kType, 1>(weights, x, {rows.list, rows.first + row, 1, rows.divisor}, partial);
+      if (threadIdx.x < kPairRows) sums[row * kPairRows + threadIdx.x] = partial[threadIdx.x];
+      __syncthreads();
+    }
+  }
+}
+
+// sums[row][64], for all threads of the block.
+template <int kRows>
+__device__ inline void multiply_pair(const GroupPair& weights, const LeftSide& x, const InputRows& rows,
+                                     const Shared<float>& sums) {
+  switch (weights.type) {
+#define MOESCOPE_PRODUCT(type)                                             \
+  case DType::type:                                                        \
+    if constexpr (kRows == kTileColumns) {                                 \
+      return multiply_columns<DType::type>(weights, x, rows, sums);        \
+    } else {                                                               \
+      return multiply_vectors<DType::type, kRows>(weights, x, rows, sums); \
+    }
+    MOESCOPE_PRODUCT(F32)
+    MOESCOPE_PRODUCT(F16)
+    MOESCOPE_PRODUCT(BF16)
+    MOESCOPE_PRODUCT(Q4_0)
+    MOESCOPE_PRODUCT(Q4_1)
+    MOESCOPE_PRODUCT(Q5_0)
+    MOESCOPE_PRODUCT(Q5_1)
+    MOESCOPE_PRODUCT(Q8_0)
+    MOESCOPE_PRODUCT(Q4_K)
+    MOESCOPE_PRODUCT(Q5_K)
+    MOESCOPE_PRODUCT(Q6_K)
+#undef MOESCOPE_PRODUCT
+    default: return;
+  }
 }
 
 }  // namespace moescope::cuda

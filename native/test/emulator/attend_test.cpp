@@ -211,7 +211,7 @@ CASE("q, k and v: products, bias, rope and the cache's rounding, as the CPU has 
           plain.push_back(device_matrix(stream, types[part], blocks, rows, hidden));
           bias.push_back(random_floats(rows, random));
         }
-        const std::vector<cuda::RowPlace> places = {{0, 5}, {1, 64}, {0, 127}};
+        const std::vector<cuda::RowPlace> places = {{0, 5}, {1, 64}, {0, 127}, {1, 0}, {1, 1}, {1, 127}};
         const int rows = static_cast<int>(places.size());
         Pages pages(type, head_dim, kv_heads, 2, 2, random);
         const std::vector<float> x = random_floats(static_cast<size_t>(rows) * hidden, random);

@@ -58,6 +58,10 @@ Result run_experts(cuda::Stream& stream, const Mixture& c) {
   params.hidden = c.hidden;
   params.experts = experts.as<const cuda::PackedFeedForward>();
   params.intermediate = c.intermediate;
+  params.num_experts = c.num_experts;
+  const cuda::DeviceBuffer starts((c.num_experts + 1) * sizeof(int32_t)), list(assignments * sizeof(int32_t));
+  params.group_starts = starts.as<int32_t>();
+  params.group_list = list.as<int32_t>();
   for (const auto* group : {&c.experts, &c.shared}) {
     for (const DeviceFeedForward& ffn : *group) params.is_mixed |= ffn.gate.packed.type != ffn.up.packed.type;
   }
@@ -189,6 +193,17 @@ CASE("empty slots, gates of 0 and a removed shared expert run nothing, even wher
   c.shared_gate = {0, 0, 0};
   check_case(stream, c);
   for (float value : run_experts(stream, c).x) CHECK(std::isfinite(value));
+}
+
+CASE("many rows grouped by expert give the bits of their parts, with empty experts, empty slots and one hot expert") {
+  cuda::Stream stream;
+  Random random(26);
+  Mixture c = random_case(stream, {DType::Q4_K, DType::Q4_K, DType::Q6_K}, 256, 256, 256, 5, 2, 70, random);
+  for (size_t at = 0; at < c.run.size(); at += 2) c.run[at] = 3, c.run[at + 1] = at % 3 == 0 ? kNoExpert : 1;
+  c.weights[7] = 0;
+  check_case(stream, c);
+  check_case(stream, random_case(stream, {DType::BF16, DType::BF16, DType::F16}, 64, 40, 72, 8, 4, 65, random));
+  check_case(stream, random_case(stream, {DType::Q5_1, DType::Q5_1, DType::F32}, 64, 32, 0, 2, 1, 17, random));
 }
 
 CASE("one hot expert and a row alone: the bits of the batch") {

@@ -62,6 +62,17 @@ CASE("every type meets the exact product, and a row has the same bits alone and 
   }
 }
 
+CASE("tiles give the bits of vectors, for every type and any number of rows") {
+  cuda::Stream stream;
+  Random random(14);
+  for (DType type : packed_types()) {
+    const int block = block_shape(type).elements;
+    check_matrix(stream, type, 65, 256, 63, random);
+    check_matrix(stream, type, 40, 19 * 256, 17, random);
+    check_matrix(stream, type, 64, std::max(block, 32) * 5, 65, random);
+  }
+}
+
 CASE("products of one launch may differ in type and size; bias and residual are added") {
   cuda::Stream stream;
   Random random(12);

@@ -114,9 +114,9 @@ inline Expected expected_product(DType type, const float* w, const float* x, int
     rounding += largest / 127 * (0.5 + 1e-4) * weights;
   }
   if (type == DType::F32) out.tolerance = (cols + cuda::kChains) * kRound * magnitude;
-  if (type == DType::BF16) out.tolerance = (0x1p-9 + (cols + cuda::kChains) * kRound) * magnitude;
+  if (type == DType::BF16) out.tolerance = (0x1p-8 + (cols + cuda::kChains) * kRound) * magnitude;
   // The rest after two bf16, and the product of the two low parts that is left out.
-  if (type == DType::F16) out.tolerance = (0x1p-17 + (3 * cols + cuda::kChains) * kRound) * magnitude;
+  if (type == DType::F16) out.tolerance = (0x1p-15 + (3 * cols + cuda::kChains) * kRound) * magnitude;
   if (cuda::is_integer_type(type)) {
     // Codes and minimum of a unit are apart in the sum: where they cancel, both were larger than the weight. Q4_K and Q5_K hold up to
     // 63 d 31 - 63 dmin, so `magnitude` may be too small by the ratio of code to weight: bounded by the largest weight of the row.
