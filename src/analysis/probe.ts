@@ -8,13 +8,18 @@ import type { RouterTrace } from "../router/trace.js";
 import { fitLogistic, logOdds } from "./logistic-regression.js";
 import { addScaled } from "./numbers.js";
 import { type JoinedOutcome, joinDocuments, type Outcome } from "./outcomes.js";
-import { rocAuc } from "./rank.js";
+import { rocAuc, rocAucStandardError } from "./rank.js";
 import { loadOf, type RoutingLoad } from "./routing-load.js";
+
+/** The 97.5 % quantile of the normal distribution. */
+const Z95 = 1.959963984540054;
 
 /** What one set of features predicts. */
 export interface ProbeResult {
   /** Pooled out-of-fold AUC; 1/2 is chance, NaN where a training fold has one outcome alone. */
   auc: number;
+  /** 95 % interval of the AUC over samples (DeLong), cut at 0 and 1; it does not know that the folds were fitted. */
+  interval: readonly [lower: number, upper: number];
   /** Out-of-fold ln odds of a right answer, in the order of task, sample and epoch. */
   scores: Float64Array;
 }
@@ -71,7 +76,8 @@ function crossValidate(rows: readonly Float64Array[], labels: readonly number[],
   for (let fold = 0; fold < folds; fold++) {
     const training = [...rows.keys()].filter((i) => i % folds !== fold);
     const trainingLabels = training.map((i) => labels[i]!);
-    if (new Set(trainingLabels).size < 2) return { auc: Number.NaN, scores: scores.fill(Number.NaN) };
+    if (new Set(trainingLabels).size < 2)
+      return { auc: Number.NaN, interval: [Number.NaN, Number.NaN], scores: scores.fill(Number.NaN) };
     const standardise = standardiser(training.map((i) => rows[i]!));
     const model = fitLogistic(
       training.map((i) => standardise(rows[i]!)),
@@ -81,7 +87,9 @@ function crossValidate(rows: readonly Float64Array[], labels: readonly number[],
   }
   // Samples with the same features must stay tied, whatever the rounding of their sums.
   const rounded = scores.map((score) => Math.round(score * 1e6) / 1e6);
-  return { auc: rocAuc(rounded, labels), scores };
+  const auc = rocAuc(rounded, labels);
+  const half = Z95 * rocAucStandardError(rounded, labels);
+  return { auc, interval: [Math.max(0, auc - half), Math.min(1, auc + half)], scores };
 }
 
 /** (x - mean) / sd with the divisor n of the given rows; 0 for a constant column. */

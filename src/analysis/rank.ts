@@ -57,6 +57,25 @@ export function rocAuc(scores: ArrayLike<number>, labels: ArrayLike<number | boo
   return (rankSum - (positives * (positives + 1)) / 2) / (positives * (scores.length - positives));
 }
 
+/**
+ * Standard error of an AUC by DeLong, DeLong and Clarke-Pearson 1988: of each positive, the share of negatives below it, and the other way
+ * round. NaN with fewer than two of a class.
+ */
+export function rocAucStandardError(scores: ArrayLike<number>, labels: ArrayLike<number | boolean>): number {
+  checkNumbers("scores", scores);
+  checkSameLength("labels", labels.length, scores.length);
+  const ranks = midRanks(scores);
+  const variances = [true, false].map((isPositive) => {
+    const own = Array.from({ length: scores.length }, (_, i) => i).filter((i) => Boolean(labels[i]) === isPositive);
+    const within = midRanks(own.map((i) => scores[i]!));
+    const others = scores.length - own.length;
+    const placements = own.map((i, at) => (ranks[i]! - within[at]!) / others);
+    const mean = placements.reduce((sum, value) => sum + value, 0) / own.length;
+    return placements.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (own.length - 1) / own.length;
+  });
+  return Math.sqrt(variances[0]! + variances[1]!);
+}
+
 /** Cohen's κ, unweighted: (agreement - chance) / (1 - chance), chance from the two raters' own shares. Cohen 1960. */
 export function cohenKappa<T>(a: readonly T[], b: readonly T[]): number {
   checkSameLength("b", b.length, a.length);

@@ -145,26 +145,28 @@ export class Specialization {
    * Mean over a domain's documents of each one's mean gate, 0 where e is not chosen: long and short documents weigh alike.
    * ESFT, arXiv 2407.01906, eq. 6. [D][L, N]
    */
-  affinityGate(): Float64Array[] {
-    return this.#meanOverDocuments((document) => this.#load.documentGate(document));
+  affinityGate(weights?: ArrayLike<number>): Float64Array[] {
+    return this.#meanOverDocuments((document) => this.#load.documentGate(document), weights);
   }
 
   /** Mean over a domain's documents of each one's share of tokens that choose e, over k; sums to 1. ESFT eq. 7. [D][L, N] */
-  affinityTokens(): Float64Array[] {
+  affinityTokens(weights?: ArrayLike<number>): Float64Array[] {
     const { numExpertsPerToken } = this.#load.shape;
-    return this.#meanOverDocuments((document) =>
-      this.#load.documentRate(document).map((rate) => rate / numExpertsPerToken),
+    return this.#meanOverDocuments(
+      (document) => this.#load.documentRate(document).map((rate) => rate / numExpertsPerToken),
+      weights,
     );
   }
 
-  #meanOverDocuments(of: (document: number) => Float64Array): Float64Array[] {
+  #meanOverDocuments(of: (document: number) => Float64Array, weights?: ArrayLike<number>): Float64Array[] {
     return this.domains.map((_, domain) => {
       const sum = new Float64Array(this.#counts[0]!.length);
       let documents = 0;
       this.#domainOfDocument.forEach((label, document) => {
-        if (label !== domain || this.#load.tokensOfDocument[document] === 0) return;
-        documents++;
-        addScaled(sum, of(document));
+        const weight = weights?.[document] ?? 1;
+        if (label !== domain || weight === 0 || this.#load.tokensOfDocument[document] === 0) return;
+        documents += weight;
+        addScaled(sum, of(document), weight);
       });
       return sum.map((value) => value / documents);
     });

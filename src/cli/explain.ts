@@ -77,9 +77,10 @@ function explanationText({ questions, items, domains, outcomes, probe, claims }:
   } else lines.push("Right and wrong answers cannot be compared: no group has both.");
   if (probe !== undefined) {
     const { baseline, routing, both, samples, folds } = probe;
-    const auc = (value: number) => value.toFixed(3);
+    const auc = ({ auc, interval: [low, high] }: typeof routing) =>
+      `${auc.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
     lines.push(
-      `Correctness is predicted with AUC ${auc(baseline.auc)} by length and group, ${auc(routing.auc)} by routes, ${auc(both.auc)} by both (${samples} items, ${folds}-fold).`,
+      `Correctness is predicted with AUC ${auc(baseline)} by length and group, ${auc(routing)} by routes, ${auc(both)} by both (${samples} items, ${folds}-fold).`,
     );
   }
   if (claims.length === 0) lines.push("", "The first half makes no claim.");
