@@ -1,6 +1,6 @@
 import { useGrid } from "./expert-cells.js";
 import { Figure } from "./figure.js";
-import { checkSize, finite, sparseLabels } from "./values.js";
+import { cellSize, checkSize, finite, sparseLabels } from "./values.js";
 
 export interface DomainHeatmapData {
   domains: readonly string[];
@@ -44,7 +44,7 @@ export function domainHeatmap(data: DomainHeatmapData): Figure {
       },
     },
     spec: useGrid({
-      ...{ numExperts, values, rowHeight: byLayer ? 14 : 6 },
+      ...{ numExperts, values, rowHeight: byLayer ? Math.max(14, cellSize(numExperts)) : 9 },
       rows: byLayer
         ? { field: "domain", title: null, sort: [...domains] }
         : { field: "layer", title: "layer", labels: sparseLabels(layers.length).map((index) => layers[index]!) },

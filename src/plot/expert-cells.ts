@@ -37,7 +37,7 @@ export function useGrid({ numExperts, values, rows, rowHeight, legend }: UseGrid
   } as const;
   return {
     width: { step: size },
-    height: { step: Math.max(size, rowHeight) },
+    height: { step: rowHeight },
     layer: [
       {
         mark: CELL,

@@ -1,6 +1,6 @@
 import { useGrid } from "./expert-cells.js";
 import { Figure } from "./figure.js";
-import { checkSize, finite } from "./values.js";
+import { cellSize, checkSize, finite } from "./values.js";
 
 export interface LoadHeatmapData {
   /** Global layer numbers, from top to bottom. */
@@ -23,7 +23,7 @@ export function loadHeatmap({ layers, numExperts, utilization, title = "Expert l
     title: { text: title, subtitle: "times the even share; a dot marks an expert that was never chosen" },
     data: { values },
     ...useGrid({
-      ...{ numExperts, values, rowHeight: 12 },
+      ...{ numExperts, values, rowHeight: Math.max(12, cellSize(numExperts)) },
       rows: { field: "layer", title: "layer" },
       legend: { title: "load", gradientLength: 100 },
     }),

@@ -145,7 +145,7 @@ describe("a domain heat map of many layers", () => {
     // Of 28 layers every fourth has a label, in both panels.
     expect(svg.match(/>24<\/text>/g)).toHaveLength(2);
     const [, height] = /height="(\d+)/.exec(svg)!;
-    expect(Number(height)).toBeLessThan(1600);
+    expect(Number(height)).toBeLessThan(700);
     // The even share is no paler than a quarter of the scale: a linear one would put it at a twelfth.
     const legend = [...svg.matchAll(/>(0|1|4|12)<\/text>/g)].map(([, text]) => text);
     expect(legend.slice(-4)).toEqual(["0", "1", "4", "12"]);
