@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { linesOfTwoDomains } from "../experiment/lines.js";
 import { runCli } from "./run-cli.js";
-import { seededModel, temporaryFolder } from "./seeded.js";
+import { copyOfSeeded, seededModel, temporaryFolder } from "./seeded.js";
 
 const folder = temporaryFolder();
 const lines = join(folder, "lines.jsonl");
 const model = seededModel();
+const otherTokenizer = join(folder, "other-tokenizer");
 beforeAll(() => {
   writeFileSync(
     lines,
@@ -19,6 +20,11 @@ beforeAll(() => {
   const line = (group: string, id: string) => JSON.stringify({ id, group, text: "the cat and the dog" });
   writeFileSync(join(folder, "lonely.jsonl"), [line("a", "1"), line("a", "2"), line("code", "3")].join("\n"));
   writeFileSync(join(folder, "empty.jsonl"), "");
+  // The same weights and vocabulary, but without its first merges: other tokens for the same text.
+  const path = join(copyOfSeeded(otherTokenizer), "tokenizer.json");
+  const tokenizer = JSON.parse(readFileSync(path, "utf8"));
+  tokenizer.model.merges = tokenizer.model.merges.slice(20);
+  writeFileSync(path, JSON.stringify(tokenizer));
 });
 
 const EXPERIMENTS = "routes explain ablate-scan prune-report drift replay similarity reconstruct regret".split(" ");
@@ -236,6 +242,18 @@ describe("wrong uses", () => {
       ["explain", model, "--data", join(folder, "empty.jsonl")],
       3,
       `Expected at least one line of JSON in ${join(folder, "empty.jsonl")}, got none.`,
+    ],
+    [
+      "files with two tokenizers",
+      ["drift", model, otherTokenizer, "--data", lines],
+      2,
+      'Expected two models with one tokenizer, they read "The quick brown fox',
+    ],
+    [
+      "routes from another tokenizer",
+      ["replay", model, "--routes-of", otherTokenizer, "--data", lines],
+      2,
+      'Expected two models with one tokenizer, they read "The quick brown fox',
     ],
     ["a mode", call("explain", "--mode", "swap"), 2, 'Expected zero or mask for --mode, got "swap".'],
   ])("%s", async (_what, argv, expected, sentence) => {
