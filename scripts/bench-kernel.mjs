@@ -20,6 +20,8 @@ const TRIVIAL_CELLS = 200;
 /** Names that the declaring cells share, each declared anew many times. */
 const NAMES = 50;
 const CHECKPOINTS = 10;
+/** A kernel that has not run its declaring cells by then is left at the number that it did. */
+const MOST_MS = 50_000;
 
 const { values: options } = parseArgs({
   options: {
@@ -66,10 +68,13 @@ async function start(command) {
   return { client, seconds: (performance.now() - started) / 1000 };
 }
 
-/** Milliseconds of one cell, from the request to the reply and the idle status. */
-async function timed(client, code) {
+/** Milliseconds of one cell, from the request to the reply and the idle status; undefined where these have not come by `deadline`. */
+async function timed(client, code, deadline = Number.POSITIVE_INFINITY) {
   const before = performance.now();
-  const { content } = await client.execute(code);
+  const late = new Promise((resolve) => setTimeout(resolve, Math.min(deadline - before, 60_000)).unref());
+  const reply = await Promise.race([client.execute(code), late]);
+  if (reply === undefined) return undefined;
+  const { content } = reply;
   if (content.status !== "ok") throw new Error(`${code} ended with ${JSON.stringify(content)}`);
   return performance.now() - before;
 }
@@ -84,14 +89,18 @@ async function cells(command) {
     for (let i = 0; i < TRIVIAL_CELLS; i++) trivial.push(await timed(client, "1 + 1"));
     const declaring = [];
     const memoryMB = [round(residentMB(client.process.pid), 0)];
+    const deadline = performance.now() + MOST_MS;
     for (let i = 1; i <= numCells; i++) {
-      declaring.push(await timed(client, `const v${i % NAMES} = ${i};`));
+      const ms = await timed(client, `const v${i % NAMES} = ${i};`, deadline);
+      if (ms === undefined) break;
+      declaring.push(ms);
       if (i % Math.floor(numCells / CHECKPOINTS) === 0) memoryMB.push(round(residentMB(client.process.pid), 0));
     }
     const sorted = [...trivial].sort((a, b) => a - b);
     return {
       firstMs: round(firstMs, 0),
       trivialMs: { median: round(median(trivial), 1), p95: round(sorted[Math.floor(0.95 * sorted.length)], 1) },
+      declared: declaring.length,
       declaringMs: {
         first100: round(median(declaring.slice(0, 100)), 1),
         last100: round(median(declaring.slice(-100)), 1),
@@ -101,7 +110,7 @@ async function cells(command) {
       memoryGrowth: round(memoryMB.at(-1) / memoryMB[0], 2),
     };
   } finally {
-    await client.shutdown();
+    await client.kill();
   }
 }
 
@@ -112,18 +121,23 @@ for (let i = 0; i < numStarts; i++) {
     seconds[k].push(round(ready, 2));
     await client.shutdown();
   }
+  console.error(
+    `start ${i + 1} of ${numStarts}: ${kernels.map(({ name }, k) => `${name} ${seconds[k].at(-1)} s`).join(", ")}`,
+  );
 }
 const rows = [];
 for (const [k, { name, command }] of kernels.entries()) {
   rows.push({ kernel: name, readySeconds: { median: median(seconds[k]), all: seconds[k] }, ...(await cells(command)) });
+  console.error(JSON.stringify(rows.at(-1)));
 }
 
 console.table(
-  rows.map(({ kernel, readySeconds, firstMs, trivialMs, declaringMs, idleMB, memoryMB, memoryGrowth }) => ({
+  rows.map(({ kernel, readySeconds, firstMs, trivialMs, declared, declaringMs, idleMB, memoryMB, memoryGrowth }) => ({
     kernel,
     "ready, s": `${readySeconds.median} (${Math.min(...readySeconds.all)}-${Math.max(...readySeconds.all)})`,
     "first cell, ms": firstMs,
     "trivial cell, ms (95 %)": `${trivialMs.median} (${trivialMs.p95})`,
+    declared,
     "declaring, first and last 100, ms": `${declaringMs.first100}, ${declaringMs.last100}`,
     "memory idle, before and after, MB": `${idleMB}, ${memoryMB[0]}, ${memoryMB.at(-1)}`,
     growth: memoryGrowth,
