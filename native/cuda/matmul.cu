@@ -6,10 +6,37 @@ namespace moescope::cuda {
 
 namespace {
 
-__device__ inline void finish(const Product& product, int first_weight_row, const InputRows& rows,
-                              const Shared<float>& sums) {
+// Which 64 packed rows of which product a block multiplies.
+struct BlockPlace {
+  int product, pair;
+};
+
+__device__ inline BlockPlace this_place(const MatmulParams& p) {
+  int pair = static_cast<int>(blockIdx.x), product = 0;
+  for (int pairs; pair >= (pairs = static_cast<int>(packed_groups(p.products[product].weights.rows)) / 2); ++product) {
+    pair -= pairs;
+  }
+  return {product, pair};
+}
+
+template <int kRows>
+__device__ inline InputRows these_rows(const MatmulParams& p) {
+  const int first = static_cast<int>(blockIdx.y) * kRows;
+  return {nullptr, first, p.rows - first < kRows ? p.rows - first : kRows};
+}
+
+__device__ inline GroupPair groups_of(const PackedMatrix& weights, int pair) {
+  return {weights.type, weights.quads(), {weights.group(2 * pair), weights.group(2 * pair + 1)}};
+}
+
+// Finds its place anew: what lives through the products takes registers from them.
+template <int kRows>
+__device__ inline void finish(const MatmulParams& p, const Shared<float>& sums) {
+  const BlockPlace block = this_place(p);
+  const Product& product = p.products[block.product];
+  const InputRows rows = these_rows<kRows>(p);
   for (int place = static_cast<int>(threadIdx.x); place < rows.count * kPairRows; place += kProductThreads) {
-    const int column = first_weight_row + place % kPairRows;
+    const int column = block.pair * kPairRows + place % kPairRows;
     if (column >= product.weights.rows) continue;
     const int64_t at = static_cast<int64_t>(rows[place / kPairRows]) * product.weights.rows + column;
     const float y = product.bias == nullptr ? sums[place] : sums[place] + product.bias[column];
@@ -22,21 +49,13 @@ __device__ inline void finish(const Product& product, int first_weight_row, cons
 }
 
 template <int kRows>
-__global__ void __launch_bounds__(kProductThreads, product_blocks(kRows)) matmul_kernel(const MatmulParams p) {
+__global__ void __launch_bounds__(kProductThreads, 1) matmul_kernel(const MatmulParams p) {
   SharedArena arena;
   const Shared<float> sums = take_sums<kRows>(arena);
-  int pair = static_cast<int>(blockIdx.x), index = 0;
-  for (int pairs; pair >= (pairs = static_cast<int>(packed_groups(p.products[index].weights.rows)) / 2); ++index) {
-    pair -= pairs;
-  }
-  const Product& product = p.products[index];
-  const int first = static_cast<int>(blockIdx.y) * kRows;
-  const InputRows rows = {nullptr, first, p.rows - first < kRows ? p.rows - first : kRows};
-  const GroupPair weights = {product.weights.type,
-                             product.weights.quads(),
-                             {product.weights.group(2 * pair), product.weights.group(2 * pair + 1)}};
-  multiply_pair<kRows>(weights, product.x, rows, sums);
-  finish(product, pair * kPairRows, rows, sums);
+  const BlockPlace block = this_place(p);
+  const Product& product = p.products[block.product];
+  multiply_pair<kRows>(groups_of(product.weights, block.pair), product.x, these_rows<kRows>(p), sums);
+  finish<kRows>(p, sums);
 }
 
 template <int kRows>
