@@ -66,6 +66,12 @@ void matmul_rows(const MatmulKernels& kernels, const MatmulInput& input, const M
     bf16.multiply(weights, input.bf16, scratch.bf16.at_least(bf16.scratch_bytes), y + rows.first, w.rows);
     return;
   }
+  if (form == MatmulKernels::Form::Integers && kernels.fast->integers->dot_stored != nullptr) {
+    const StoredRows stored = {w.dtype, reinterpret_cast<const uint8_t*>(w.row(rows.first)), w.row_bytes,
+                               static_cast<int>(rows.end - rows.first), w.cols};
+    const IntKernels& integers = *kernels.fast->integers;
+    if (integers.dot_stored(input.integers, input.num_rows, stored, y + rows.first, w.rows)) return;
+  }
   for (int64_t first = rows.first; first < rows.end; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.end - first));
     if (form == MatmulKernels::Form::Integers) {

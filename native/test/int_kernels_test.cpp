@@ -82,6 +82,24 @@ std::vector<float> product(const IntKernels& kernels, DType dtype, const std::ve
   return y;
 }
 
+// Products with the weights as stored, for the first few rows of activations.
+void check_stored(const IntKernels& kernels, DType dtype, const std::vector<uint8_t>& w, int num_w, int64_t length,
+                  const Activations& a, const std::vector<float>& expected) {
+  if (kernels.dot_stored == nullptr) return;
+  const BlockShape block = block_shape(dtype);
+  const StoredRows stored = {dtype, w.data(), length / block.elements * block.bytes, num_w, length};
+  for (int num_x : {1, 2, 3, 4}) {
+    const int64_t stride = num_w + 3;
+    std::vector<float> y(num_x * stride, -7.0f);
+    if (!kernels.dot_stored(a.rows.data(), num_x, stored, y.data(), stride)) continue;
+    for (int row = 0; row < num_x; ++row) {
+      const bool is_same = std::memcmp(&y[row * stride], &expected[row * num_w], num_w * sizeof(float)) == 0;
+      if (!is_same) report(__FILE__, __LINE__, kernels.name, ": stored ", dtype_name(dtype), " x ", num_w);
+      for (int i = num_w; i < stride; ++i) CHECK_EQ(y[row * stride + i], -7.0f);
+    }
+  }
+}
+
 }  // namespace
 
 CASE("activations are rounded to the nearest of 255 levels, ties to even, the same in every instruction set") {
@@ -162,6 +180,7 @@ CASE("every type's products equal those of its dequantised weights, in every ins
             const std::vector<float> alone = product(kernels, dtype, w, num_w, length, one);
             CHECK(std::memcmp(alone.data(), &expected[r * num_w], num_w * sizeof(float)) == 0);
           }
+          check_stored(kernels, dtype, w, num_w, length, a, expected);
         }
       }
     }

@@ -10,8 +10,8 @@
 namespace moescope {
 namespace {
 
-constexpr int kSegmentSteps =
-    128;  // steps that are unpacked at once: long, so that rows are read as they lie in memory
+constexpr int kSegmentSteps = 8;  // steps that are unpacked at once: a block of most types, and two segments stay in the first cache
+constexpr int kRowsAtOnce = 8;    // rows that are unpacked between steps
 constexpr int64_t kSegment = kSegmentSteps * kBf16Step;
 constexpr int kMaxBlocks = 4;   // blocks of 16 rows of activations whose totals the tiles hold
 constexpr int kMaxRows = 1024;  // rows of activations that meet a segment while it is unpacked
@@ -94,17 +94,16 @@ class Unpacker {
   const uint16_t* low(int64_t part) const { return high(part) + kSegmentSteps * kStepWords; }
 
   // Rows that a last tile lacks stay what they were: they meet no total that is written.
-  void unpack_row(int64_t part, int row) {
+  void unpack_rows(int64_t part, int row, int count) {
     const int64_t at = part / num_segments_ * kBf16TileRows + row, first = part % num_segments_ * kSegment;
-    if (at >= w_.num_rows) return;
+    const int64_t rows = w_.num_rows - at < count ? w_.num_rows - at : count;
+    if (rows <= 0) return;
     uint16_t* out = const_cast<uint16_t*>(high(part)) + row * kBf16Step;
     const int64_t left = w_.length - first;
-    unpack_(w_.rows + at * w_.row_bytes, first, left < kSegment ? left : kSegment, out,
-            out + kSegmentSteps * kStepWords);
+    unpack_({w_.rows + at * w_.row_bytes, w_.row_bytes, static_cast<int>(rows), first, left < kSegment ? left : kSegment},
+            out, out + kSegmentSteps * kStepWords);
   }
-  void unpack(int64_t part) {
-    for (int row = 0; row < kBf16TileRows; ++row) unpack_row(part, row);
-  }
+  void unpack(int64_t part) { unpack_rows(part, 0, kBf16TileRows); }
 
  private:
   const Bf16Weights& w_;
@@ -148,9 +147,9 @@ void multiply_once(Unpacker& weights, const Pass& pass, float* totals, const Out
     const int64_t segment = part % num_segments;
     if (segment == 0) zero_totals<kBlocks>();
     const int num_steps = weights.num_steps(segment);
-    for (int row = 0, i = 0; row < kBf16TileRows; ++row) {
-      if (part + 1 < num_parts) weights.unpack_row(part + 1, row);
-      for (; i < (row + 1) * num_steps / kBf16TileRows; ++i) {
+    for (int row = 0, i = 0; row < kBf16TileRows; row += kRowsAtOnce) {
+      if (part + 1 < num_parts) weights.unpack_rows(part + 1, row, kRowsAtOnce);
+      for (; i < (row + kRowsAtOnce) * num_steps / kBf16TileRows; ++i) {
         pass_step<kBlocks, kLow>(weights.high(part) + i * kStepWords, weights.low(part) + i * kStepWords, pass,
                                  segment * kSegmentSteps + i);
       }

@@ -93,10 +93,7 @@ void multiply_tile(const Bf16Weights& w, const Bf16Input& x, std::byte* scratch,
     for (int64_t start = 0; start < w.length; start += kSegment) {
       const int64_t length = w.length - start < kSegment ? w.length - start : kSegment;
       // Rows that a tile lacks stay what they were: their totals are not written.
-      for (int row = 0; row < w.num_rows; ++row) {
-        uint16_t* out = weights + row * kBf16Step;
-        unpack(w.rows + row * w.row_bytes, start, length, out, out + kWeightWords);
-      }
+      unpack({w.rows, w.row_bytes, w.num_rows, start, length}, weights, weights + kWeightWords);
       const int num_steps = static_cast<int>(bf16_padded(length) / kBf16Step);
       const uint16_t* high = x.high + first * padded + start;
       if (has_low) {

@@ -46,6 +46,15 @@ struct IntRow {
   const int32_t* sums;  // (length / 16) of q
 };
 
+// Rows of a matrix in a file.
+struct StoredRows {
+  DType dtype;
+  const uint8_t* rows;
+  int64_t row_bytes;
+  int num_rows;
+  int64_t length;
+};
+
 struct IntKernels {
   const char* name;
 
@@ -59,6 +68,9 @@ struct IntKernels {
 
   // y[r][c] = x_r . w_c for the first `num_columns` of the tile's 16.
   void (*dot)(const IntRow* x, int num_x, const IntTileView& tile, int num_columns, float* y, int64_t y_stride);
+
+  // The same for a few rows of activations without unpacking; false, and nothing done, where a tile is faster. Null: always.
+  bool (*dot_stored)(const IntRow* x, int num_x, const StoredRows& w, float* y, int64_t y_stride);
 };
 
 // Whether a storage type has the form of an IntTile; the others are multiplied in fp32.

@@ -93,6 +93,6 @@ void dot_avx2(const IntRow* x, int num_x, const IntTileView& tile, int num_colum
 
 }  // namespace
 
-const IntKernels kAvx2IntKernels = {"avx2", quantize_row, unpack, dot_avx2};
+const IntKernels kAvx2IntKernels = {"avx2", quantize_row, unpack, dot_avx2, nullptr};
 
 }  // namespace moescope

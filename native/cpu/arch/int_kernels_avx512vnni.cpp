@@ -37,44 +37,58 @@ void five_bits_32(const uint8_t* packed, uint32_t high, uint8_t* q) {
 }  // namespace
 }  // namespace moescope
 
+#include "cpu/arch/int_factors_avx512.h"
+#include "cpu/arch/int_few_avx512vnni.h"
 #include "cpu/arch/int_kernels_impl.h"
 
 namespace moescope {
 
 namespace {
 
-// R rows of activations against all 16 columns; the arithmetic of dot_one, a lane for each column.
-template <int R>
+// R rows of activations against one run of all 16 columns; the arithmetic of dot_one, a lane for each column.
+template <int R, bool kHasMinimum, bool kHasZero>
+inline void add_run(const IntRow* x, const RunFactors* factors, const IntTileView& tile, int64_t start, int run,
+                    __m512* total) {
+  __m512i sums[R];
+#pragma GCC unroll 8
+  for (int row = 0; row < R; ++row) sums[row] = _mm512_setzero_si512();
+  const uint8_t* q = tile.q + start * kTileColumns;
+#pragma GCC unroll 4
+  for (int i = 0; i < kActivationRun; i += 4) {
+    const __m512i weights = _mm512_loadu_si512(q + i * kTileColumns);
+#pragma GCC unroll 8
+    for (int row = 0; row < R; ++row) {
+      int32_t four;
+      std::memcpy(&four, x[row].q + start + i, sizeof four);
+      sums[row] = _mm512_dpbusd_epi32(sums[row], weights, _mm512_set1_epi32(four));
+    }
+  }
+  const __m512 scale = _mm512_loadu_ps(tile.scale + start / tile.run * kTileColumns);
+  const __m512 minimum =
+      kHasMinimum ? _mm512_loadu_ps(tile.minimum + start / tile.run * kTileColumns) : _mm512_setzero_ps();
+#pragma GCC unroll 8
+  for (int row = 0; row < R; ++row) {
+    const __m512 shift = _mm512_set1_ps(factors[row].shift[run]);
+    __m512 exact = _mm512_cvtepi32_ps(sums[row]);
+    if (kHasZero) exact = _mm512_sub_ps(exact, shift);
+    total[row] = _mm512_fmadd_ps(exact, _mm512_mul_ps(scale, _mm512_set1_ps(factors[row].scale[run])), total[row]);
+    if (kHasMinimum) total[row] = _mm512_fmadd_ps(minimum, shift, total[row]);
+  }
+}
+
+template <int R, bool kHasMinimum, bool kHasZero>
 void dot_rows(const IntRow* x, const IntTileView& tile, int num_columns, float* y, int64_t y_stride) {
   __m512 total[R];
 #pragma GCC unroll 8
   for (int row = 0; row < R; ++row) total[row] = _mm512_setzero_ps();
-  for (int64_t start = 0, index = 0; start < tile.length; start += kActivationRun, ++index) {
-    __m512i sums[R];
-#pragma GCC unroll 8
-    for (int row = 0; row < R; ++row) sums[row] = _mm512_setzero_si512();
-    const uint8_t* q = tile.q + start * kTileColumns;
-    for (int i = 0; i < kActivationRun; i += 4) {
-      const __m512i weights = _mm512_loadu_si512(q + i * kTileColumns);
-#pragma GCC unroll 8
-      for (int row = 0; row < R; ++row) {
-        int32_t four;
-        std::memcpy(&four, x[row].q + start + i, sizeof four);
-        sums[row] = _mm512_dpbusd_epi32(sums[row], weights, _mm512_set1_epi32(four));
-      }
-    }
-    const __m512 scale = _mm512_loadu_ps(tile.scale + start / tile.run * kTileColumns);
-#pragma GCC unroll 8
+  RunFactors factors[R];
+  for (int64_t start = 0; start < tile.length; start += kChunk) {
+    const int num_runs = static_cast<int>((tile.length - start < kChunk ? tile.length - start : kChunk) / kActivationRun);
     for (int row = 0; row < R; ++row) {
-      const float x_scale = x[row].scale[index];
-      const int32_t x_sum = x[row].sums[index];
-      const __m512i exact = _mm512_sub_epi32(sums[row], _mm512_set1_epi32(tile.zero * x_sum));
-      const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(x_scale));
-      total[row] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), factor, total[row]);
-      if (tile.minimum == nullptr) continue;
-      const __m512 minimum = _mm512_loadu_ps(tile.minimum + start / tile.run * kTileColumns);
-      const float offset = static_cast<float>(-x_sum) * x_scale;
-      total[row] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(offset), total[row]);
+      run_factors(x[row], start / kActivationRun, num_runs, kHasMinimum, tile.zero, factors[row]);
+    }
+    for (int run = 0; run < num_runs; ++run) {
+      add_run<R, kHasMinimum, kHasZero>(x, factors, tile, start + run * kActivationRun, run, total);
     }
   }
   const auto mask = static_cast<__mmask16>((1u << num_columns) - 1);
@@ -82,15 +96,48 @@ void dot_rows(const IntRow* x, const IntTileView& tile, int num_columns, float* 
   for (int row = 0; row < R; ++row) _mm512_mask_storeu_ps(y + row * y_stride, mask, total[row]);
 }
 
-void dot_vnni(const IntRow* x, int num_x, const IntTileView& tile, int num_columns, float* y, int64_t y_stride) {
+template <bool kHasMinimum, bool kHasZero>
+void dot_all(const IntRow* x, int num_x, const IntTileView& tile, int num_columns, float* y, int64_t y_stride) {
   int row = 0;
-  for (; row + 8 <= num_x; row += 8) dot_rows<8>(x + row, tile, num_columns, y + row * y_stride, y_stride);
-  for (; row + 4 <= num_x; row += 4) dot_rows<4>(x + row, tile, num_columns, y + row * y_stride, y_stride);
-  for (; row < num_x; ++row) dot_rows<1>(x + row, tile, num_columns, y + row * y_stride, y_stride);
+  const auto rows = [&]<int R>() {
+    for (; row + R <= num_x; row += R) {
+      dot_rows<R, kHasMinimum, kHasZero>(x + row, tile, num_columns, y + row * y_stride, y_stride);
+    }
+  };
+  rows.template operator()<8>();
+  rows.template operator()<4>();
+  rows.template operator()<2>();
+  rows.template operator()<1>();
+}
+
+// A type has a minimum or a zero, or neither.
+void dot_vnni(const IntRow* x, int num_x, const IntTileView& tile, int num_columns, float* y, int64_t y_stride) {
+  if (tile.minimum != nullptr) return dot_all<true, false>(x, num_x, tile, num_columns, y, y_stride);
+  if (tile.zero != 0) return dot_all<false, true>(x, num_x, tile, num_columns, y, y_stride);
+  dot_all<false, false>(x, num_x, tile, num_columns, y, y_stride);
+}
+
+void unpack_vnni(DType dtype, const uint8_t* rows, int64_t row_bytes, int num_rows, int64_t length,
+                 const IntTileView& tile) {
+  const bool is_done = with_codes(dtype, length, [&]<typename Codes>(Codes) {
+    unpack_codes<Codes>(TileRows(rows, row_bytes, num_rows), row_bytes, length, tile);
+  });
+  if (!is_done) unpack(dtype, rows, row_bytes, num_rows, length, tile);
+}
+
+bool dot_stored(const IntRow* x, int num_x, const StoredRows& w, float* y, int64_t y_stride) {
+  if (num_x > kFewRows) return false;
+  return with_codes(w.dtype, w.length, [&]<typename Codes>(Codes) {
+    for (int first = 0; first < w.num_rows; first += kTileColumns) {
+      const int count = w.num_rows - first < kTileColumns ? w.num_rows - first : kTileColumns;
+      const TileRows rows(w.rows + first * w.row_bytes, w.row_bytes, count);
+      dot_few<Codes>(rows, count, w.row_bytes, w.length, x, num_x, y + first, y_stride);
+    }
+  });
 }
 
 }  // namespace
 
-const IntKernels kAvx512VnniIntKernels = {"avx512vnni", quantize_row, unpack, dot_vnni};
+const IntKernels kAvx512VnniIntKernels = {"avx512vnni", quantize_row, unpack_vnni, dot_vnni, dot_stored};
 
 }  // namespace moescope

@@ -25,6 +25,6 @@ class ExactSums {
 
 namespace moescope {
 
-const IntKernels kNeonIntKernels = {"neon", quantize_row, unpack, dot_neon};
+const IntKernels kNeonIntKernels = {"neon", quantize_row, unpack, dot_neon, nullptr};
 
 }  // namespace moescope

@@ -22,6 +22,6 @@ class ExactSums {
 
 namespace moescope {
 
-const IntKernels kNeonDotIntKernels = {"neondot", quantize_row, unpack, dot_neon};
+const IntKernels kNeonDotIntKernels = {"neondot", quantize_row, unpack, dot_neon, nullptr};
 
 }  // namespace moescope

@@ -4,6 +4,6 @@
 
 namespace moescope {
 
-const IntKernels kPortableIntKernels = {"portable", quantize_row, unpack, dot};
+const IntKernels kPortableIntKernels = {"portable", quantize_row, unpack, dot, nullptr};
 
 }  // namespace moescope
