@@ -14,6 +14,7 @@ CpuBackend::CpuBackend(const ModelConfig& config, const Weights& weights, int nu
       kernels_(kernels),
       matmul_kernels_{kernels, fast},
       pool_(num_threads),
+      expert_forms_(expert_forms()),
       scratch_(pool_.num_threads()) {}
 
 std::unique_ptr<Backend> make_cpu_backend(const ModelConfig& config, const Weights& weights, int num_threads,
@@ -60,6 +61,17 @@ void CpuBackend::embed(const Batch& batch, float* x) {
 InputForms CpuBackend::forms_of(std::initializer_list<const Matrix*> matrices) const {
   InputForms forms;
   for (const Matrix* matrix : matrices) forms.add(matmul_kernels_, *matrix);
+  return forms;
+}
+
+std::vector<CpuBackend::ExpertForms> CpuBackend::expert_forms() const {
+  std::vector<ExpertForms> forms(weights_.layers.size());
+  for (size_t layer = 0; layer < forms.size(); ++layer) {
+    for (const FeedForward& ffn : weights_.layers[layer].experts) {
+      for (const Matrix* matrix : {&ffn.gate, &ffn.up}) forms[layer].in.add(matmul_kernels_, *matrix);
+      forms[layer].out.add(matmul_kernels_, ffn.down);
+    }
+  }
   return forms;
 }
 

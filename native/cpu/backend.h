@@ -60,6 +60,12 @@ class CpuBackend final : public Backend {
   void multiply(std::initializer_list<Product> products);
   InputForms forms_of(std::initializer_list<const Matrix*> matrices) const;
 
+  // What the experts of a layer want: their types need not be the same.
+  struct ExpertForms {
+    InputForms in, out;
+  };
+  std::vector<ExpertForms> expert_forms() const;
+
   // Calls work(row) for each row, then fills its block of the left side.
   template <typename Work>
   void fill(LeftSide& side, const Work& work) {
@@ -108,7 +114,8 @@ class CpuBackend final : public Backend {
   const MatmulKernels matmul_kernels_;
   ThreadPool pool_;
   Profile* profile_ = nullptr;
-  std::vector<Scratch> scratch_;             // by thread
+  const std::vector<ExpertForms> expert_forms_;  // by layer
+  std::vector<Scratch> scratch_;                 // by thread
   LeftSide rows_side_;                       // of the rows of a batch
   LeftSide expert_side_;                     // of assignments, grouped by expert
   LeftSide inner_side_, expert_inner_side_;  // of the same, between gate and down
@@ -122,6 +129,8 @@ class CpuBackend final : public Backend {
   std::vector<float> shared_out_;                 // (rows, hidden)
   std::vector<float> router_logits_;              // (rows, experts)  raw
   std::vector<float> effective_logits_;           // (rows, experts)  as callbacks left them
+  std::vector<float> head_rows_;                  // (rows with requests, hidden)
+  std::vector<float> logits_;                     // (rows with requests, vocab)
 };
 
 }  // namespace moescope

@@ -70,15 +70,9 @@ void CpuBackend::experts(int layer, const Batch& batch, float* x, const float* h
   inner_.resize(std::max<size_t>(inner_.size(), 2 * shared_rows * shared_intermediate));
   shared_out_.resize(std::max<size_t>(shared_out_.size(), shared_rows * hidden));
 
-  // Experts of one layer need not have one type.
-  InputForms in_forms, out_forms;
-  for (const FeedForward& ffn : weights.experts) {
-    for (const Matrix* matrix : {&ffn.gate, &ffn.up}) in_forms.add(matmul_kernels_, *matrix);
-    out_forms.add(matmul_kernels_, ffn.down);
-  }
   std::vector<const float*> sources;
   for (int64_t row : grouping.rows) sources.push_back(h + row * hidden);
-  expert_side_.prepare(matmul_kernels_, in_forms, std::move(sources), grouping.starts, hidden);
+  expert_side_.prepare(matmul_kernels_, expert_forms_[layer].in, std::move(sources), grouping.starts, hidden);
   if (has_shared) rows_side_.prepare(matmul_kernels_, forms_of({&shared.gate, &shared.up}), h, rows, hidden);
   fill_both(expert_side_, rows_side_, has_shared);
 
@@ -104,7 +98,8 @@ void CpuBackend::experts(int layer, const Batch& batch, float* x, const float* h
   });
   sources.clear();
   for (int64_t place = 0; place < assignments; ++place) sources.push_back(gate + place * intermediate);
-  expert_inner_side_.prepare(matmul_kernels_, out_forms, std::move(sources), grouping.starts, intermediate);
+  expert_inner_side_.prepare(matmul_kernels_, expert_forms_[layer].out, std::move(sources), grouping.starts,
+                             intermediate);
   if (has_shared) {
     inner_side_.prepare(matmul_kernels_, forms_of({&shared.down}), inner_.data(), rows, shared_intermediate);
   }

@@ -44,8 +44,13 @@ bool may_use_amx() {
 std::vector<FastKernels> runnable() {
   std::vector<FastKernels> ways;
 #ifdef __x86_64__
-  if (may_use_amx()) ways.push_back({"amx", nullptr, &kAmxKernels});
-  if (has_avx512_bf16() && &best_int_kernels() == &kAvx512VnniIntKernels) {
+  const bool has_vnni = &best_int_kernels() == &kAvx512VnniIntKernels;
+  if (may_use_amx()) {
+    // One row of activations is twice as fast with integers, many rows with tiles: decoding comes first.
+    if (has_vnni) ways.push_back({"amx-vnni", &kAvx512VnniIntKernels, &kAmxKernels});
+    ways.push_back({"amx", nullptr, &kAmxKernels});
+  }
+  if (has_avx512_bf16() && has_vnni) {
     ways.push_back({"avx512bf16", &kAvx512VnniIntKernels, &kAvx512Bf16Kernels});
   }
 #endif

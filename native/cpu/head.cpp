@@ -56,7 +56,7 @@ void answer(const HeadRequest& request, const float* logits, int64_t vocab_size)
 
 void CpuBackend::head(const Batch& batch, const float* x, const std::vector<HeadRequest>& requests, const Taps& taps) {
   const int64_t hidden = config_.hidden_size, vocab = config_.vocab_size;
-  std::vector<float> rows(kHeadRows * hidden), logits;
+  head_rows_.resize(kHeadRows * hidden);
   ProfileSpan span = profile_span(kOutsideLayers);
   size_t next = 0;
   while (next < requests.size()) {
@@ -68,31 +68,31 @@ void CpuBackend::head(const Batch& batch, const float* x, const std::vector<Head
       const bool is_new = index == next || requests[index].row != requests[index - 1].row;
       if (is_new && count == kHeadRows) break;
       if (is_new) {
-        std::copy_n(x + requests[index].row * hidden, hidden, &rows[count++ * hidden]);
+        std::copy_n(x + requests[index].row * hidden, hidden, &head_rows_[count++ * hidden]);
         batch_rows.push_back(requests[index].row);
       }
       places.push_back(count - 1);
     }
     span.begin(ProfileOp::Head, [&] { return work_of(count, {&weights_.head}); });
-    const auto norm = [&](int64_t row) { rms_norm(&rows[row * hidden], weights_.final_norm, &rows[row * hidden]); };
+    const auto norm = [&](int64_t row) { rms_norm(&head_rows_[row * hidden], weights_.final_norm, &head_rows_[row * hidden]); };
     const auto call_back = [&](HookPoint point, int width, float* values) {
       if (taps.hooks != nullptr) taps.hooks->run(point, -1, -1, batch_rows.data(), count, width, values, taps);
     };
     const bool calls_back = taps.hooks != nullptr && taps.hooks->wants(HookPoint::FinalNorm, -1);
     if (calls_back) {
       for (int row = 0; row < count; ++row) norm(row);
-      call_back(HookPoint::FinalNorm, config_.hidden_size, rows.data());
+      call_back(HookPoint::FinalNorm, config_.hidden_size, head_rows_.data());
     }
-    logits.resize(std::max<size_t>(logits.size(), count * vocab));
-    rows_side_.prepare(matmul_kernels_, forms_of({&weights_.head}), rows.data(), count, hidden);
+    logits_.resize(std::max<size_t>(logits_.size(), count * vocab));
+    rows_side_.prepare(matmul_kernels_, forms_of({&weights_.head}), head_rows_.data(), count, hidden);
     fill(rows_side_, [&](int64_t row) {
       if (!calls_back) norm(row);
     });
-    multiply({{rows_side_.group(0, count), &weights_.head, logits.data()}});
-    call_back(HookPoint::OutputLogits, config_.vocab_size, logits.data());
+    multiply({{rows_side_.group(0, count), &weights_.head, logits_.data()}});
+    call_back(HookPoint::OutputLogits, config_.vocab_size, logits_.data());
     span.begin(ProfileOp::Answer);
     pool_.parallel_for(static_cast<int64_t>(places.size()), [&](int64_t index, int) {
-      const float* row = &logits[places[index] * vocab];
+      const float* row = &logits_[places[index] * vocab];
       const int batch_row = static_cast<int>(batch_rows[places[index]]);
       if (taps.hooks == nullptr || !taps.hooks->is_watched(batch_row)) {
         check_logits(row, vocab, false);

@@ -2,6 +2,7 @@
 // of activations alone and among others. On machines without such instructions there is nothing to test.
 #include "cpu/arch/bf16_kernels.h"
 
+#include <algorithm>
 #include <cstring>
 #include <set>
 
@@ -18,7 +19,8 @@ namespace {
 std::vector<const Bf16Kernels*> bf16_variants() {
   std::vector<const Bf16Kernels*> found;
   for (int index = 0; index < num_fast_kernels(); ++index) {
-    if (fast_kernels(index).bf16 != nullptr) found.push_back(fast_kernels(index).bf16);
+    const Bf16Kernels* kernels = fast_kernels(index).bf16;
+    if (kernels != nullptr && std::find(found.begin(), found.end(), kernels) == found.end()) found.push_back(kernels);
   }
   return found;
 }

@@ -264,11 +264,20 @@ void multiply(const Bf16Weights& w, const Bf16Input& x, std::byte* scratch, floa
   }
 }
 
+void pack_one(const float* x, int64_t length, uint16_t* high, uint16_t* low) {
+  for (int64_t start = 0; start < length; start += kBf16Step) {
+    const uint32_t mask = first_words(length - start);
+    split(_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), x + start),
+          _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), x + start + 16), high + start,
+          low == nullptr ? nullptr : low + start);
+  }
+}
+
 // Rows of a block side by side: pairs of elements of each row, as the instruction wants them.
 void pack(const float* const* x, int num_x, int64_t length, uint16_t* high, uint16_t* low) {
+  if (num_x == 1) return pack_one(x[0], length, high, low);
   const auto inside = static_cast<__mmask16>((1u << num_x) - 1);
   const auto put = [&](__m512i(&rows)[16], uint16_t* out) {
-    if (num_x == 1) return _mm512_storeu_si512(out, rows[0]);
     transpose_words(rows);
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) _mm512_mask_storeu_epi32(out + 2 * i * num_x, inside, rows[i]);

@@ -63,9 +63,10 @@ inline void add_run(const IntRow* x, const RunFactors* factors, const IntTileVie
       sums[row] = _mm512_dpbusd_epi32(sums[row], weights, _mm512_set1_epi32(four));
     }
   }
-  const __m512 scale = _mm512_loadu_ps(tile.scale + start / tile.run * kTileColumns);
-  const __m512 minimum =
-      kHasMinimum ? _mm512_loadu_ps(tile.minimum + start / tile.run * kTileColumns) : _mm512_setzero_ps();
+  // A division by the run would take as long as half of the products.
+  const int64_t place = (start >> (tile.run == kActivationRun ? 4 : 5)) * kTileColumns;
+  const __m512 scale = _mm512_loadu_ps(tile.scale + place);
+  const __m512 minimum = kHasMinimum ? _mm512_loadu_ps(tile.minimum + place) : _mm512_setzero_ps();
 #pragma GCC unroll 8
   for (int row = 0; row < R; ++row) {
     const __m512 shift = _mm512_set1_ps(factors[row].shift[run]);
@@ -117,6 +118,23 @@ void dot_vnni(const IntRow* x, int num_x, const IntTileView& tile, int num_colum
   dot_all<false, false>(x, num_x, tile, num_columns, y, y_stride);
 }
 
+// quantize_row(), a run in a register.
+void quantize_vnni(const float* x, int64_t length, int8_t* q, float* scale, int32_t* sums) {
+  constexpr int kNotFinite = 0x99;  // NaN and infinities
+  for (int64_t start = 0; start < length; start += kActivationRun) {
+    const int64_t run = start / kActivationRun;
+    const __m512 in = _mm512_loadu_ps(x + start);
+    const bool is_fine = _mm512_fpclass_ps_mask(in, kNotFinite) == 0;
+    const float largest = is_fine ? _mm512_reduce_max_ps(_mm512_abs_ps(in)) : 0;
+    const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
+    const __m512 scaled = _mm512_mul_ps(_mm512_maskz_mov_ps(is_fine ? 0xFFFFu : 0, in), _mm512_set1_ps(inverse));
+    const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(scaled));  // to nearest, ties to even
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + start), bytes);
+    scale[run] = is_fine ? largest / 127.0f : std::numeric_limits<float>::quiet_NaN();
+    sums[run] = _mm512_reduce_add_epi32(_mm512_cvtepi8_epi32(bytes));
+  }
+}
+
 void unpack_vnni(DType dtype, const uint8_t* rows, int64_t row_bytes, int num_rows, int64_t length,
                  const IntTileView& tile) {
   const bool is_done = with_codes(dtype, length, [&]<typename Codes>(Codes) {
@@ -138,6 +156,6 @@ bool dot_stored(const IntRow* x, int num_x, const StoredRows& w, float* y, int64
 
 }  // namespace
 
-const IntKernels kAvx512VnniIntKernels = {"avx512vnni", quantize_row, unpack_vnni, dot_vnni, dot_stored};
+const IntKernels kAvx512VnniIntKernels = {"avx512vnni", quantize_vnni, unpack_vnni, dot_vnni, dot_stored};
 
 }  // namespace moescope

@@ -10,7 +10,7 @@
 namespace moescope {
 namespace {
 
-void quantize_row(const float* x, int64_t length, int8_t* q, float* scale, int32_t* sums) {
+[[maybe_unused]] void quantize_row(const float* x, int64_t length, int8_t* q, float* scale, int32_t* sums) {
   for (int64_t start = 0; start < length; start += kActivationRun) {
     const float* in = x + start;
     float largest = 0, not_finite = 0;
