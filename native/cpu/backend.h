@@ -116,9 +116,9 @@ class CpuBackend final : public Backend {
   Profile* profile_ = nullptr;
   const std::vector<ExpertForms> expert_forms_;  // by layer
   std::vector<Scratch> scratch_;                 // by thread
-  LeftSide rows_side_;                       // of the rows of a batch
-  LeftSide expert_side_;                     // of assignments, grouped by expert
-  LeftSide inner_side_, expert_inner_side_;  // of the same, between gate and down
+  LeftSide rows_side_;                           // of the rows of a batch
+  LeftSide expert_side_;                         // of assignments, grouped by expert
+  LeftSide inner_side_, expert_inner_side_;      // of the same, between gate and down
 
   std::vector<float> x_, h_;                      // (rows, hidden)
   std::vector<float> normed_, block_out_;         // (rows, hidden)

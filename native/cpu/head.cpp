@@ -74,7 +74,9 @@ void CpuBackend::head(const Batch& batch, const float* x, const std::vector<Head
       places.push_back(count - 1);
     }
     span.begin(ProfileOp::Head, [&] { return work_of(count, {&weights_.head}); });
-    const auto norm = [&](int64_t row) { rms_norm(&head_rows_[row * hidden], weights_.final_norm, &head_rows_[row * hidden]); };
+    const auto norm = [&](int64_t row) {
+      rms_norm(&head_rows_[row * hidden], weights_.final_norm, &head_rows_[row * hidden]);
+    };
     const auto call_back = [&](HookPoint point, int width, float* values) {
       if (taps.hooks != nullptr) taps.hooks->run(point, -1, -1, batch_rows.data(), count, width, values, taps);
     };

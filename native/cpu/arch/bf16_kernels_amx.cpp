@@ -10,8 +10,9 @@
 namespace moescope {
 namespace {
 
-constexpr int kSegmentSteps = 8;  // steps that are unpacked at once: a block of most types, and two segments stay in the first cache
-constexpr int kRowsAtOnce = 8;    // rows that are unpacked between steps
+constexpr int kSegmentSteps =
+    8;  // steps that are unpacked at once: a block of most types, and two segments stay in the first cache
+constexpr int kRowsAtOnce = 8;  // rows that are unpacked between steps
 constexpr int64_t kSegment = kSegmentSteps * kBf16Step;
 constexpr int kMaxBlocks = 4;   // blocks of 16 rows of activations whose totals the tiles hold
 constexpr int kMaxRows = 1024;  // rows of activations that meet a segment while it is unpacked
@@ -100,8 +101,9 @@ class Unpacker {
     if (rows <= 0) return;
     uint16_t* out = const_cast<uint16_t*>(high(part)) + row * kBf16Step;
     const int64_t left = w_.length - first;
-    unpack_({w_.rows + at * w_.row_bytes, w_.row_bytes, static_cast<int>(rows), first, left < kSegment ? left : kSegment},
-            out, out + kSegmentSteps * kStepWords);
+    unpack_(
+        {w_.rows + at * w_.row_bytes, w_.row_bytes, static_cast<int>(rows), first, left < kSegment ? left : kSegment},
+        out, out + kSegmentSteps * kStepWords);
   }
   void unpack(int64_t part) { unpack_rows(part, 0, kBf16TileRows); }
 

@@ -86,8 +86,9 @@ inline void scales_q45_k(const uint8_t* block, float (&scales)[16]) {
   const __m128i bytes =
       _mm_ternarylogic_epi32(six, four, _mm_setr_epi32(0, 0x0F0F0F0F, 0, 0x0F0F0F0F), 0xF8);  // six | (four & mask)
   // Eight times d, eight times dmin.
-  const __m256i halves = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(word_at(block))),
-                                             _mm256_inserti128_si256(_mm256_set1_epi16(0x0100), _mm_set1_epi16(0x0302), 1));
+  const __m256i halves =
+      _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(word_at(block))),
+                          _mm256_inserti128_si256(_mm256_set1_epi16(0x0100), _mm_set1_epi16(0x0302), 1));
   _mm512_store_ps(scales, _mm512_mul_ps(_mm512_cvtph_ps(halves), _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))));
   keep_in_memory(scales);
 }

@@ -111,8 +111,8 @@ struct CodesQ5K {
     // Bits 2 quarter and 2 quarter + 1 become the fifth.
     const short first = static_cast<short>(2 * quarter - 4), second = static_cast<short>(2 * quarter - 3);
     const __m512i bits = both_halves(chunk + 16);
-    const __m512i fifth = quarter < 2 ? _mm512_sllv_epi16(bits, shifts(-first, -second))
-                                      : _mm512_srlv_epi16(bits, shifts(first, second));
+    const __m512i fifth =
+        quarter < 2 ? _mm512_sllv_epi16(bits, shifts(-first, -second)) : _mm512_srlv_epi16(bits, shifts(first, second));
     return select(four, fifth, _mm512_set1_epi8(16));
   }
   static void scales(const TileRows& rows, int64_t chunk, int, float* scale, float* minimum) {

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "cpu/arch/int_codes_avx512.h"
-#include "cpu/arch/int_kernels.h"
 #include "cpu/arch/int_factors_avx512.h"
+#include "cpu/arch/int_kernels.h"
 
 namespace moescope {
 namespace {
@@ -55,8 +55,8 @@ inline __m512 add_quarter(const __m512i (&weights)[16], const int8_t* q, const R
 }
 
 template <typename Codes>
-void dot_few(const TileRows& rows, int num_rows, int64_t row_bytes, int64_t length, const IntRow* x, int num_x, float* y,
-             int64_t y_stride) {
+void dot_few(const TileRows& rows, int num_rows, int64_t row_bytes, int64_t length, const IntRow* x, int num_x,
+             float* y, int64_t y_stride) {
   __m512 totals[kFewRows];
   for (int row = 0; row < num_x; ++row) totals[row] = _mm512_setzero_ps();
   alignas(64) float scale[16 * kChunk / Codes::kRun], minimum[16 * kChunk / Codes::kRun];
@@ -98,8 +98,7 @@ void unpack_codes(const TileRows& rows, int64_t row_bytes, int64_t length, const
       for (int i = 0; i < Codes::kBytes; i += 64) _mm_prefetch(rows.row(r) + 16 * row_bytes + chunk + i, _MM_HINT_T0);
     }
     const int64_t place = 16 * (start / Codes::kRun);
-    Codes::scales(rows, chunk, num_quarters, tile.scale + place,
-                  Codes::kHasMinimum ? tile.minimum + place : nullptr);
+    Codes::scales(rows, chunk, num_quarters, tile.scale + place, Codes::kHasMinimum ? tile.minimum + place : nullptr);
 #pragma GCC unroll 4
     for (int quarter = 0; quarter < 4; ++quarter) {
       if (quarter >= num_quarters) break;

@@ -84,7 +84,8 @@ void dot_rows(const IntRow* x, const IntTileView& tile, int num_columns, float* 
   for (int row = 0; row < R; ++row) total[row] = _mm512_setzero_ps();
   RunFactors factors[R];
   for (int64_t start = 0; start < tile.length; start += kChunk) {
-    const int num_runs = static_cast<int>((tile.length - start < kChunk ? tile.length - start : kChunk) / kActivationRun);
+    const int num_runs =
+        static_cast<int>((tile.length - start < kChunk ? tile.length - start : kChunk) / kActivationRun);
     for (int row = 0; row < R; ++row) {
       run_factors(x[row], start / kActivationRun, num_runs, kHasMinimum, tile.zero, factors[row]);
     }
