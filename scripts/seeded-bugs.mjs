@@ -41,16 +41,34 @@ async function must(command, args) {
   return output;
 }
 
-/** The kernel files that include native/cuda/<file>, or that are it. */
-async function usersOf(file, compiler, kernels) {
-  if (file.endsWith(".cu")) return [file];
-  const users = [];
+/** Files of native/cuda that each kernel file includes, itself among them. */
+async function includedBy(kernels, compiler) {
+  const included = new Map();
   for (const kernel of kernels) {
     const args = [...FLAGS, "-x", "c++", "-MM", "-I", NATIVE, "-I", path.join(NATIVE, "test", "emulator")];
     const output = await must(compiler, [...args, path.join(NATIVE, "cuda", kernel)]);
-    if (output.split(/[\s\\]+/).includes(path.join(NATIVE, "cuda", file))) users.push(kernel);
+    included.set(kernel, new Set(output.split(/[\s\\]+/).map((file) => path.relative(path.join(NATIVE, "cuda"), file))));
   }
-  return users;
+  return included;
+}
+
+/** Names that an object, a library or a program defines, as `nm` prints them: by member of a library, else under "". */
+async function namesIn(file) {
+  const byMember = new Map();
+  let member = "";
+  for (const line of (await must("nm", ["--defined-only", file])).split("\n")) {
+    if (line.endsWith(":")) member = line.slice(0, -1);
+    const name = /^[0-9a-f]+ T (\S+)$/.exec(line)?.[1];
+    if (name !== undefined) byMember.set(member, [...(byMember.get(member) ?? []), name]);
+  }
+  return byMember;
+}
+
+/** The kernel files that a test's program holds. */
+async function kernelsOf(test, kernels) {
+  const program = new Set((await namesIn(path.join(BUILD, "emulator", `emulator_${test}_test`))).get(""));
+  const library = await namesIn(path.join(BUILD, "libmoescope_emulated.a"));
+  return kernels.filter((kernel) => library.get(`${kernel}.o`)?.some((name) => program.has(name)));
 }
 
 /** Writes the file with its bug into `folder`/cuda, where it is found before the right one. */
@@ -66,10 +84,11 @@ function plant(bug, folder) {
 }
 
 /** Builds the bug's test with the kernels as they are in `folder`, and runs it. */
-async function outcomeOf(bug, folder, compiler, kernels) {
+async function outcomeOf(bug, folder, compiler, included) {
   const includes = ["-I", folder, "-I", NATIVE, "-I", path.join(NATIVE, "test", "emulator")];
   const objects = [];
-  for (const kernel of await usersOf(bug.file, compiler, kernels)) {
+  for (const kernel of await kernelsOf(bug.test, [...included.keys()])) {
+    if (!included.get(kernel).has(bug.file)) continue;
     const planted = path.join(folder, "cuda", kernel);
     const source = fs.existsSync(planted) ? planted : path.join(NATIVE, "cuda", kernel);
     const object = path.join(folder, `${kernel}.o`);
@@ -85,13 +104,13 @@ async function outcomeOf(bug, folder, compiler, kernels) {
 }
 
 /** Undefined where the bug was seen, else what happened. */
-async function missedBy(bug, compiler, kernels) {
+async function missedBy(bug, compiler, included) {
   const right = await run(path.join(BUILD, "emulator", `emulator_${bug.test}_test`), [bug.case]);
   if (right.status !== 0) return "the test fails without the bug, or has no such case";
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "moescope-bug-"));
   try {
     plant(bug, folder);
-    const { status, output } = await outcomeOf(bug, folder, compiler, kernels);
+    const { status, output } = await outcomeOf(bug, folder, compiler, included);
     const isSeen =
       status === 1 && output.split("\n").some((line) => line.startsWith("FAILED") && line.includes(bug.case));
     return isSeen ? undefined : `the test ended with ${status} and did not fail`;
@@ -104,17 +123,20 @@ await runScript(async () => {
   const words = process.argv.slice(2).join(" ");
   const bugs = SEEDED_BUGS.filter((bug) => bug.name.includes(words));
   if (bugs.length === 0) throw new SetupError(`No seeded bug has "${words}" in its name.`);
-  await prepare({ nativeOnly: true });
+  await prepare({ packagesOnly: true });
   await ensureEmulator(ROOT, LOGS, "");
   const { compiler } = await findToolchain(ROOT, LOGS);
   const kernels = filesUnder(path.join(NATIVE, "cuda"), (name) => name.endsWith(".cu") && !name.endsWith("_cuda.cu"));
-  const names = kernels.map((file) => path.basename(file));
+  const included = await includedBy(
+    kernels.map((file) => path.basename(file)),
+    compiler,
+  );
   const tally = new Tally();
   const waiting = [...bugs];
   const worker = async () => {
     for (let bug = waiting.shift(); bug !== undefined; bug = waiting.shift()) {
       const started = Date.now();
-      const missed = await missedBy(bug, compiler, names);
+      const missed = await missedBy(bug, compiler, included);
       if (missed === undefined) ++tally.passed;
       else tally.failures.push(`${bug.name} (${bug.file}): ${missed}`);
       say(` ${missed === undefined ? "✓ seen" : `✗ ${missed}`}: ${bug.name} (${seconds(Date.now() - started)})`);

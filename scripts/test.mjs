@@ -44,10 +44,10 @@ const SUITES = {
     tally.add(runNativeTests(ROOT, "thread", hasThreads));
   },
   async emulator(_filters, tally) {
-    for (const sanitize of ["", "address,undefined"]) {
-      await prepare({ nativeOnly: true, kind: sanitize });
-      await ensureEmulator(ROOT, LOGS, sanitize);
-      tally.add(runEmulatorTests(ROOT, sanitize));
+    await prepare({ packagesOnly: true });
+    for (const kind of ["", "address,undefined"]) {
+      await ensureEmulator(ROOT, LOGS, kind);
+      tally.add(runEmulatorTests(ROOT, kind));
     }
   },
   async neon(_filters, tally) {

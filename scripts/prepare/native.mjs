@@ -31,23 +31,6 @@ function testNamesIn(folder, skip) {
   return filesUnder(folder, (name) => name.endsWith("_test.cpp"), skip).map((file) => path.basename(file, ".cpp"));
 }
 
-/** Builds the kernels under the emulator and their tests in a build folder that ensureNative made. CMake does what changed. */
-export async function ensureEmulator(root, logs, sanitize) {
-  const tools = await findToolchain(root, logs);
-  const cores = String(os.availableParallelism?.() ?? os.cpus().length);
-  const folder = path.join(root, buildFolder(sanitize));
-  await runStep(
-    "kernels under the emulator",
-    tools.cmake,
-    ["--build", folder, "--target", "emulator", "--parallel", cores],
-    {
-      cwd: root,
-      logFile: path.join(logs, `emulator${sanitize === "" ? "" : "-asan"}.log`),
-      failure: "The CUDA kernels do not compile under the emulator.",
-    },
-  );
-}
-
 /** A build folder that was configured for another place, compiler or generator cannot be used again. */
 function removeForeignBuild(folder, root, tools) {
   const cache = path.join(folder, "CMakeCache.txt");
@@ -64,33 +47,20 @@ function removeForeignBuild(folder, root, tools) {
   if (!isOurs) fs.rmSync(folder, { recursive: true });
 }
 
-/** Builds where needed; true if it had to. `kind`: one of FOLDERS; the tools of "arm64" must be there. */
-export async function ensureNative(root, logs, kind) {
-  const folder = path.join(root, buildFolder(kind));
-  const isCross = kind === "arm64",
-    sanitize = isCross ? "" : kind;
-  const sources = filesUnder(
-    path.join(root, "native"),
-    (name) => INPUTS.test(name),
-    (name) => name.startsWith("build"),
-  );
-  // Beside us, or above us where npm installed moescope into another project.
+/** package.json of the two packages of headers that the addon needs: beside us, or above us where npm installed moescope. */
+function addonHeaders(root) {
   const { resolve } = createRequire(path.join(root, "package.json"));
-  const headers = ["node-addon-api", "node-api-headers"].map((name) => resolve(`${name}/package.json`));
-  const digest = digestOf(
-    [...sources, ...headers],
-    [process.env.CXX ?? "", process.env.CXXFLAGS ?? "", os.arch(), kind],
-  );
-  const outputs = nativeTestNames(root).map((name) => path.join(folder, "test", name));
-  const hasAddon = sources.some((file) => path.dirname(file) === path.join(root, "native", "addon"));
-  if (hasAddon && sanitize === "") outputs.push(path.join(folder, "moescope.node"));
-  const stamp = path.join(folder, ".stamp");
-  if (isCurrent(stamp, digest, outputs)) return false;
+  return ["node-addon-api", "node-api-headers"].map((name) => resolve(`${name}/package.json`));
+}
 
+/** Has CMake make the build folder of a kind; answers the tools. */
+async function configure(root, logs, kind) {
+  const folder = path.join(root, buildFolder(kind));
+  const isCross = kind === "arm64";
   const host = await findToolchain(root, logs);
   const tools = isCross ? { ...host, compiler: ARM64_COMPILER } : host;
+  const headers = addonHeaders(root);
   removeForeignBuild(folder, root, tools);
-  const name = path.basename(folder);
   await runStep(
     `native configure (${tools.generator}, ${tools.compiler}${kind && `, ${kind}`})`,
     tools.cmake,
@@ -99,20 +69,56 @@ export async function ensureNative(root, logs, kind) {
       `-DCMAKE_MAKE_PROGRAM=${tools.program}`,
       `-DCMAKE_CXX_COMPILER=${tools.compiler}`,
       `-DMOESCOPE_COMPILER:STRING=${tools.compiler}`,
-      `-DSANITIZE=${sanitize}`,
+      `-DSANITIZE=${isCross ? "" : kind}`,
       `-DNODE_ADDON_API=${path.dirname(headers[0])}`,
       `-DNODE_API_HEADERS=${path.dirname(headers[1])}`,
       ...(isCross ? ["-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"] : []),
       "--no-warn-unused-cli",
     ],
-    { cwd: root, logFile: path.join(logs, `${name}-configure.log`) },
+    { cwd: root, logFile: path.join(logs, `${path.basename(folder)}-configure.log`) },
   );
+  return tools;
+}
+
+/** Builds where needed; true if it had to. `kind`: one of FOLDERS; the tools of "arm64" must be there. */
+export async function ensureNative(root, logs, kind) {
+  const folder = path.join(root, buildFolder(kind));
+  const sources = filesUnder(
+    path.join(root, "native"),
+    (name) => INPUTS.test(name),
+    (name) => name.startsWith("build"),
+  );
+  const headers = addonHeaders(root);
+  const digest = digestOf(
+    [...sources, ...headers],
+    [process.env.CXX ?? "", process.env.CXXFLAGS ?? "", os.arch(), kind],
+  );
+  const outputs = nativeTestNames(root).map((name) => path.join(folder, "test", name));
+  const hasAddon = sources.some((file) => path.dirname(file) === path.join(root, "native", "addon"));
+  if (hasAddon && (kind === "" || kind === "arm64")) outputs.push(path.join(folder, "moescope.node"));
+  const stamp = path.join(folder, ".stamp");
+  if (isCurrent(stamp, digest, outputs)) return false;
+
+  const tools = await configure(root, logs, kind);
   const cores = String(os.availableParallelism?.() ?? os.cpus().length);
   await runStep(`native build (${cores} cores)`, tools.cmake, ["--build", folder, "--parallel", cores], {
     cwd: root,
-    logFile: path.join(logs, `${name}.log`),
+    logFile: path.join(logs, `${path.basename(folder)}.log`),
     failure: "The native sources do not compile.",
   });
   writeStamp(stamp, digest);
   return true;
+}
+
+/** Builds the kernels under the emulator, their tests and what these need of the core. CMake does what changed. */
+export async function ensureEmulator(root, logs, kind) {
+  const tools = await configure(root, logs, kind);
+  const folder = path.join(root, buildFolder(kind));
+  const cores = String(os.availableParallelism?.() ?? os.cpus().length);
+  const args = ["--build", folder, "--target", "emulator", "--parallel", cores];
+  await runStep("kernels under the emulator", tools.cmake, args, {
+    cwd: root,
+    logFile: path.join(logs, `${path.basename(folder)}-emulator.log`),
+    failure: "The CUDA kernels do not compile under the emulator.",
+  });
 }
