@@ -47,7 +47,10 @@ async function includedBy(kernels, compiler) {
   for (const kernel of kernels) {
     const args = [...FLAGS, "-x", "c++", "-MM", "-I", NATIVE, "-I", path.join(NATIVE, "test", "emulator")];
     const output = await must(compiler, [...args, path.join(NATIVE, "cuda", kernel)]);
-    included.set(kernel, new Set(output.split(/[\s\\]+/).map((file) => path.relative(path.join(NATIVE, "cuda"), file))));
+    included.set(
+      kernel,
+      new Set(output.split(/[\s\\]+/).map((file) => path.relative(path.join(NATIVE, "cuda"), file))),
+    );
   }
   return included;
 }
