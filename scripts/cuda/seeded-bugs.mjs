@@ -190,14 +190,6 @@ export const SEEDED_BUGS = [
     case: "without rules",
   },
   {
-    name: "attention: the barrier between a tile's weights and their use is gone",
-    file: "attend.cu",
-    from: "    __syncwarp();\n    sum_values",
-    to: "    sum_values",
-    test: "attend",
-    case: "attention has the CPU's bits",
-  },
-  {
     name: "attention: the barrier before tiles are merged is gone",
     file: "attend.cu",
     from: "  __syncthreads();\n  const int last_tile",
