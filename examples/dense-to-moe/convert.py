@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from tokenizers.normalizers import NFC
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -41,6 +42,8 @@ def main() -> None:
     save_file(tensors, options.out / "model.safetensors", metadata={"format": "pt"})
     (options.out / "config.json").write_text(json.dumps(config_of(model.config, shape), indent=2))
     model.generation_config.save_pretrained(options.out)
+    # Qwen2's normaliser, which a GGUF file does not name.
+    tokenizer.backend_tokenizer.normalizer = NFC()
     tokenizer.save_pretrained(options.out)
     seconds = round(time.monotonic() - started)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
