@@ -1,6 +1,6 @@
 /**
- * Bars for long calls whose caller did not ask for reports: a notebook's kernel shows them in the cell that called. Elsewhere nothing is
- * shown, for a library does not write on the terminal of a program.
+ * Bars for long calls whose caller did not ask for reports, and sentences to note: a notebook's kernel shows them in the cell that
+ * called. Elsewhere nothing is shown, for a library does not write on the terminal of a program.
  */
 
 /** A bar that a long call moves. */
@@ -22,6 +22,19 @@ export type ProgressSource = (label: string, options: ProgressOptions) => Progre
 
 /** Registered, so that a second copy of this package in the process finds the same one. */
 const SOURCE = Symbol.for("moescope.ambient-progress");
+const NOTICES = Symbol.for("moescope.ambient-notices");
+
+type Notices = (text: string) => void;
+
+/** Makes `notices` the place where a person reads what calls have to say beside their result. */
+export function setAmbientNotices(notices: Notices | undefined): void {
+  (globalThis as { [NOTICES]?: Notices })[NOTICES] = notices;
+}
+
+/** Says one sentence in the cell that calls; nothing elsewhere. */
+export function notice(text: string): void {
+  (globalThis as { [NOTICES]?: Notices })[NOTICES]?.(text);
+}
 
 /** Makes `source` the one that long calls get their bars from. */
 export function setAmbientProgress(source: ProgressSource | undefined): void {

@@ -33,7 +33,7 @@ export interface LoadOptions {
   signal?: AbortSignal;
   /** Called as loading proceeds. */
   onProgress?: (stage: "opening" | "mapping" | "tokenizer" | "ready") => void;
-  /** Called with what the model will take, before anything is loaded. */
+  /** Called with what the model will take, before anything is loaded. Without it a cell of a notebook says where that does not fit. */
   onMemoryPlan?: (plan: MemoryPlan) => void;
 }
 

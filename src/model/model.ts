@@ -1,4 +1,5 @@
 /** A checkpoint bound to a device: the noun that a notebook starts with. */
+import { notice } from "../ambient-progress.js";
 import { withAmbientSignal } from "../ambient-signal.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import type { ModelConfig } from "../checkpoint/model-config.js";
@@ -30,7 +31,7 @@ import { languageModelOf, type ModelAsLanguageModel } from "./language-model.js"
 import { LayerBase, type LayerBaseOptions } from "./layer-base.js";
 import { type LikelihoodOptions, type LikelihoodRequest, type LikelihoodResult, loglikelihood } from "./likelihood.js";
 import { checkLoadOptions, type LoadOptions } from "./load-options.js";
-import { checkMemory, type MemoryPlan, memoryPlan } from "./memory-plan.js";
+import { checkMemory, type MemoryPlan, memoryPlan, memoryWarnings } from "./memory-plan.js";
 import { fromNativeError, throwIfAborted } from "./native-error.js";
 import { loglikelihoodRolling, type RollingOptions, type RollingResult } from "./rolling.js";
 import { tokensWithText } from "./sampling.js";
@@ -116,7 +117,8 @@ export class Model {
       available: card && { bytes: card.freeBytes, boundBy: "card" },
     });
     checkMemory(memory, maxContext);
-    options.onMemoryPlan?.(memory);
+    if (options.onMemoryPlan !== undefined) options.onMemoryPlan(memory);
+    else for (const warning of memoryWarnings(memory)) notice(warning);
     onProgress?.("tokenizer");
     const { eosTokenIds, vocabSize } = checkpoint.config;
     const loaded = await loadModelText(checkpoint.tokenizer, checkpoint.path, {

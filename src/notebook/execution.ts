@@ -62,7 +62,7 @@ export class Runner {
       magic = magicOf(execution.code);
       const code = magic?.code ?? execution.code;
       this.#codes.set(name, code);
-      outcome = await Promise.race([cell.run(() => this.#runCode(cell, magic?.name, code, name)), ended]);
+      outcome = await this.#inCell(cell, ended, () => this.#runCode(cell, magic?.name, code, name));
       // Rejections that nobody handles are known after the code's own promises; they fail the cell that made them.
       await Promise.race([new Promise<void>((resolve) => setImmediate(resolve)), ended]);
     } catch (error) {
@@ -73,22 +73,42 @@ export class Runner {
     }
     if (outcome.kind !== "done") return { error: this.#fail(cell, outcome, name) };
     if (isSilent || !("value" in outcome)) return {};
-    const data = await cell.run(() => bundleOf((outcome as { value: unknown }).value));
+    const { value } = outcome;
+    let data: Record<string, unknown>;
+    try {
+      // Values may have code of their own for this.
+      data = await this.#inCell(cell, ended, () => bundleOf(value));
+    } catch (error) {
+      return { error: this.#fail(cell, { kind: "thrown", error }, name) };
+    }
     this.#output.publish(cell, "execute_result", { execution_count: count, data, metadata: {} });
     return { text: String(data["text/plain"]) };
   }
 
+  /**
+   * Does a cell's work in a job of its own: where V8 ends its JavaScript by force, everything on the stack is gone without a word, and
+   * whoever waits for the end of the cell must not be among it.
+   */
+  #inCell<T>(cell: Cell, ended: Promise<never>, work: () => Promise<T>): Promise<T> {
+    return Promise.race([cell.run(() => Promise.resolve().then(work)), ended]);
+  }
+
   /** Values of `user_expressions`, by name. */
-  async evaluate(cell: Cell, expressions: Record<string, string>): Promise<Content> {
+  async evaluate(cell: Cell, expressions: Record<string, string>, ended: Promise<never>): Promise<Content> {
     const values: Content = {};
     for (const [key, expression] of Object.entries(expressions)) {
       const name = `cell-0${++this.#numExecutions}.ts`;
       this.#codes.set(name, expression);
-      const outcome = await cell.run(() => this.#engine.execute(`(${expression})`, name));
-      values[key] =
-        outcome.kind === "done"
-          ? { status: "ok", data: await bundleOf((outcome as { value?: unknown }).value), metadata: {} }
-          : { status: "error", ...cellError(outcome, name, this.#sources) };
+      const failed = (outcome: Exclude<Outcome, { kind: "done" }>): Content => ({
+        status: "error",
+        ...cellError(outcome, name, this.#sources),
+      });
+      values[key] = await this.#inCell(cell, ended, async (): Promise<Content> => {
+        const outcome = await this.#engine.execute(`(${expression})`, name);
+        return outcome.kind === "done"
+          ? { status: "ok", data: await bundleOf(outcome.value), metadata: {} }
+          : failed(outcome);
+      }).catch((error: unknown) => failed({ kind: "thrown", error }));
     }
     return values;
   }

@@ -1,5 +1,5 @@
 /** The kernel on its main thread: requests in, cells one after another, replies out. */
-import { setAmbientProgress } from "../ambient-progress.js";
+import { setAmbientNotices, setAmbientProgress } from "../ambient-progress.js";
 import { MoescopeError } from "../errors.js";
 import { packageVersion } from "../native/addon.js";
 import { CELLS, type Cell, CellInterrupted, currentCell, followCells, guard, guardEach } from "./cell.js";
@@ -84,6 +84,7 @@ export class Kernel {
     });
     setNotebookHost(this.#host());
     setAmbientProgress(cellProgress(this.#cellNow, (cell, message) => this.#display(cell, message)));
+    setAmbientNotices((text) => process.stderr.write(`${text}\n`));
     routeStreams(
       (cell, name, text) => post({ kind: "stream", name, text, parent: cell.parent }),
       () => this.#running ?? this.#latest,
@@ -193,7 +194,7 @@ export class Kernel {
     const { error, text } = await this.#runner.run({ cell, code, count, isSilent }, ended);
     let values: Content = {};
     if (error === undefined && content.user_expressions) {
-      values = await this.#runner.evaluate(cell, content.user_expressions as Record<string, string>);
+      values = await this.#runner.evaluate(cell, content.user_expressions as Record<string, string>, ended);
     }
     this.#setPhase(PHASE_IDLE);
     this.#running = undefined;

@@ -1,32 +1,10 @@
 /** Cells on tslab's converter and executor: what tslab does well (types and names across cells), with our settings and errors. */
 import type ts from "typescript";
 import { requireOptional } from "../optional.js";
-import { loadCompiler } from "./compiler.js";
+import { CellCompiler, type Completion, type Converted, type Converter, type Diagnostic } from "./cell-compiler.js";
 import { CellModules } from "./modules.js";
 import { hasForAwait, LineMap, longProperties } from "./transpile.js";
 
-/** What the type checker has against a cell; lines and characters from 0. */
-export interface Diagnostic {
-  start: { line: number; character: number };
-  end: { line: number; character: number };
-  messageText: string;
-  code: number;
-  fileName?: string;
-}
-
-interface Converted {
-  output?: string;
-  diagnostics: Diagnostic[];
-  sideOutputs?: { path: string; data: string }[];
-  hasToplevelAwait?: boolean;
-}
-interface Converter {
-  convert(declarations: string, code: string): Converted;
-  inspect(declarations: string, code: string, position: number): ts.QuickInfo | undefined;
-  complete(declarations: string, code: string, position: number): Completion;
-  addModule(name: string, code: string, meta: object): Diagnostic[];
-  close(): void;
-}
 interface Executor {
   execute(code: string): Promise<boolean>;
   inspect(code: string, position: number): ts.QuickInfo | undefined;
@@ -36,18 +14,13 @@ interface Executor {
   close(): void;
 }
 
-/** Names that fit at a place; `start` and `end` are what they replace. */
-export interface Completion {
-  start: number;
-  end: number;
-  candidates: string[];
-}
-
 /** How a cell ended. A value is that of its last expression, unless that is null or undefined. */
 export type Outcome =
   | { kind: "done"; value?: unknown }
   | { kind: "thrown"; error: unknown }
   | { kind: "mistyped"; diagnostics: Diagnostic[] };
+
+export type { Completion, Diagnostic } from "./cell-compiler.js";
 
 export interface EngineHooks {
   /** Around each use of the compiler, which must not be broken off. */
@@ -65,12 +38,11 @@ export interface Guards {
 export class CellEngine {
   readonly typescript: typeof ts;
   readonly #executor: Executor;
+  readonly #compiler: CellCompiler;
   readonly #modules: CellModules;
   readonly #maps = new Map<string, { maps: string[]; numLines: number }>();
-  readonly #changed = new Map<string, () => void>();
   /** JavaScript of the notebook's own modules, by file; given back to tslab, they are evaluated anew. */
   readonly #sideOutputs = new Map<string, string>();
-  #lastMaps: string[] = [];
   #name = "cell-0.ts";
   #diagnostics: Diagnostic[] = [];
   #thrown: { error: unknown } | undefined;
@@ -79,31 +51,20 @@ export class CellEngine {
 
   /** Takes one to two seconds: the compiler reads the declarations of the language and of Node. */
   constructor(folder: string, hooks: EngineHooks, guards: Guards) {
-    this.typescript = loadCompiler({
-      onMaps: (maps) => {
-        this.#lastMaps = maps;
-      },
-      onWatch: (file, changed) => this.#changed.set(file, changed),
-    });
-    const { createConverter } = requireOptional<{ createConverter(options: object): Converter }>(
-      "tslab/dist/converter.js",
-    );
+    this.#compiler = new CellCompiler(hooks.compiling);
+    this.typescript = this.#compiler.typescript;
     const { createExecutor } = requireOptional<{
       createExecutor(folder: string, converters: object, console: object): Executor;
     }>("tslab/dist/executor.js");
-    const converter = createConverter({ isJS: false, isBrowser: false });
-    const { convert } = converter;
-    converter.convert = (declarations, code) => {
-      const converted = hooks.compiling(() =>
-        this.#convert(convert(declarations, longProperties(this.typescript, declarations, code)), code),
-      );
-      hooks.beforeRun();
-      return converted;
+    const converter: Converter = {
+      ...this.#compiler.converter,
+      convert: (declarations, code) => {
+        const long = longProperties(this.typescript, declarations, code);
+        const converted = this.#convert(this.#compiler.converter.convert(declarations, long), code);
+        hooks.beforeRun();
+        return converted;
+      },
     };
-    for (const name of ["inspect", "complete", "addModule"] as const) {
-      const method = converter[name] as (...values: unknown[]) => unknown;
-      Object.assign(converter, { [name]: (...values: unknown[]) => hooks.compiling(() => method(...values)) });
-    }
     this.#executor = createExecutor(
       folder,
       { node: converter, browser: converter, close: () => converter.close() },
@@ -135,6 +96,7 @@ export class CellEngine {
     this.#value = undefined;
     let isDone: boolean;
     try {
+      this.#modules.forgetHalfLoaded();
       await this.#modules.prepare(this.typescript.preProcessFile(code).importedFiles.map(({ fileName }) => fileName));
       isDone = await this.#executor.execute(code);
     } catch (error) {
@@ -168,7 +130,7 @@ export class CellEngine {
 
   /** Lets the next cell that imports modules of the notebook's folder evaluate all of them anew, from the files as they are now. */
   reloadModules(): void {
-    for (const [file, changed] of this.#changed) if (!file.includes("/node_modules/")) changed();
+    this.#compiler.readAgain();
     this.#reload = true;
   }
 
@@ -179,11 +141,12 @@ export class CellEngine {
   #convert(converted: Converted, code: string): Converted {
     this.#diagnostics = converted.diagnostics;
     if (converted.output === undefined) return converted;
-    this.#maps.set(this.#name, { maps: this.#lastMaps, numLines: converted.output.trimEnd().split("\n").length });
-    for (const { path, data } of converted.sideOutputs ?? []) this.#sideOutputs.set(path, data);
-    const sideOutputs = this.#reload
-      ? [...this.#sideOutputs].map(([path, data]) => ({ path, data }))
-      : converted.sideOutputs;
+    const numLines = converted.output.trimEnd().split("\n").length;
+    this.#maps.set(this.#name, { maps: this.#compiler.lastMaps, numLines });
+    // A new compiler gives all modules again: those that are as they were keep their state.
+    const changed = (converted.sideOutputs ?? []).filter(({ path, data }) => this.#sideOutputs.get(path) !== data);
+    for (const { path, data } of changed) this.#sideOutputs.set(path, data);
+    const sideOutputs = this.#reload ? [...this.#sideOutputs].map(([path, data]) => ({ path, data })) : changed;
     this.#reload = false;
     return {
       ...converted,

@@ -60,6 +60,12 @@ export class CellModules {
     };
   }
 
+  /** An interrupt that ends a module in the middle of its evaluation leaves it in Node's cache, where the next import would find a half. */
+  forgetHalfLoaded(): void {
+    const cache = this.#require.cache;
+    for (const [file, module] of Object.entries(cache)) if (module?.loaded === false) delete cache[file];
+  }
+
   /** Imports those of `names` that `require` cannot have, because they await at their top level. */
   async prepare(names: readonly string[]): Promise<void> {
     for (const name of names) {

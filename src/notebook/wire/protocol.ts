@@ -60,7 +60,7 @@ export const SHARED_INTERRUPT = 1;
 export const SHARED_CELL = 2;
 export const SHARED_SLOTS = 3;
 
-/** What the cells' thread does. A compiler that is broken off in the middle would leave its program in pieces, so it is let finish. */
+/** What the cells' thread does. A compiler that is broken off leaves its program in pieces and is replaced, so it is given more time. */
 export const PHASE_IDLE = 0;
 export const PHASE_COMPILING = 1;
 export const PHASE_RUNNING = 2;

@@ -11,6 +11,8 @@ const POLL_MS = 50;
 const WARM_UP_MS = 200;
 /** A thread that has not answered for so long is in a loop. */
 const DEAF_MS = 300;
+/** The same while it compiles: breaking that off costs a new compiler, and most compilations end sooner. */
+const DEAF_COMPILING_MS = 1000;
 /** Between two attempts to end the same code. */
 const TERMINATE_INTERVAL_MS = 500;
 /** How long after an interrupt the cell is watched, in ms. */
@@ -59,16 +61,19 @@ export class Watchdog {
         if (performance.now() > this.#watchUntil || Atomics.load(this.#shared, SHARED_CELL) !== cell) break;
         deaf = 0;
         this.#ask("ping", ++this.#asked);
-      } else if (Atomics.load(this.#shared, SHARED_PHASE) === PHASE_COMPILING) deaf = 0;
-      else if (Atomics.load(this.#shared, SHARED_CELL) !== cell)
+      } else if (Atomics.load(this.#shared, SHARED_CELL) !== cell)
         break; // the next cell may be busy: nobody asked to stop that
-      else if (deaf < DEAF_MS) deaf += POLL_MS;
+      else if (deaf < this.#patience()) deaf += POLL_MS;
       else if (performance.now() - terminated > TERMINATE_INTERVAL_MS) {
         terminated = performance.now();
         terminateMainThread();
       }
     }
     this.#isWatching = false;
+  }
+
+  #patience(): number {
+    return Atomics.load(this.#shared, SHARED_PHASE) === PHASE_COMPILING ? DEAF_COMPILING_MS : DEAF_MS;
   }
 }
 

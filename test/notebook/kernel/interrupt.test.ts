@@ -1,5 +1,5 @@
 /** Interrupts: whatever a cell does, it ends within two seconds, and what cells have declared stays. */
-import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -39,11 +39,46 @@ describe("an interrupt ends", () => {
     ["a loop in a timer", "setTimeout(() => { for (;;); }, 10); await new Promise(() => {});"],
     ["a loop in code that cells did not write", 'await null; new Function("for (;;);")();'],
     ["a loop that catches every error", "for (;;) { try { await new Promise((r) => setTimeout(r, 50)); } catch {} }"],
+    ["a loop in a value's own display", '({ [Symbol.for("Jupyter.display")]: () => { for (;;); } })'],
+    ["a loop in a value's own text", "({ [Symbol.for('nodejs.util.inspect.custom')]() { for (;;); } })"],
     ["a pattern that backtracks", 'await null; /^(a+)+$/.test("a".repeat(40) + "b");'],
   ])("%s", async (_what, code) => {
     const { reply, seconds } = await kernel.interrupted(code);
     expect(reply.content).toMatchObject({ status: "error", ename: "Interrupted" });
     expect(seconds).toBeLessThan(LIMIT_S);
+  });
+
+  it("a type check that takes long, and the next cell is checked as before", { timeout: 120_000 }, async () => {
+    // Every step doubles what the checker has to do: 2^30 at the end.
+    const slow = `type Tree<D extends unknown[], P extends string = ""> = D["length"] extends 30
+      ? P : Tree<[...D, 0], \`\${P}a\`> | Tree<[...D, 0], \`\${P}b\`>;
+      const leaf: Tree<[]> = "c"; console.log("it ran");`;
+    const { reply, seconds, stdout } = await kernel.interrupted(slow, 1000);
+    expect(reply.content).toMatchObject({ status: "error", ename: "Interrupted" });
+    expect(seconds).toBeLessThan(LIMIT_S);
+    expect(stdout).toBe("");
+    expect((await kernel.run("const s: string = kept.answer;")).reply.content.ename).toBe("TypeScriptError");
+    expect((await kernel.run("const later: number = kept.answer + 1; later")).reply.content.status).toBe("ok");
+  });
+
+  it("an import that takes long, which is whole when it is imported again", async () => {
+    const folder = join(kernel.folder, "node_modules", "slow-import");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(
+      join(folder, "package.json"),
+      '{"name": "slow-import", "version": "1.0.0", "main": "i.js", "types": "i.d.ts"}',
+    );
+    writeFileSync(join(folder, "i.d.ts"), "export declare const value: number;");
+    writeFileSync(
+      join(folder, "i.js"),
+      "const until = globalThis.isFast ? 0 : Date.now() + 8000; while (Date.now() < until); exports.value = 7;",
+    );
+    const { reply, seconds } = await kernel.interrupted('import { value } from "slow-import"; value', 1000);
+    expect(reply.content).toMatchObject({ status: "error", ename: "Interrupted" });
+    expect(seconds).toBeLessThan(LIMIT_S);
+    await kernel.run("(globalThis as any).isFast = true;");
+    const again = await kernel.run('import { value } from "slow-import"; value');
+    expect(only(again.messages, "execute_result")).toMatchObject({ data: { "text/plain": "7" } });
   });
 
   it("a native call in flight, through the ambient signal", async () => {
