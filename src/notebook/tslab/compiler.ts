@@ -29,16 +29,26 @@ export function loadCompiler(hooks: CompilerHooks): TypeScript {
   const tslabRequire = createRequire(resolveOptional("tslab/dist/converter.js"));
   const file = tslabRequire.resolve("@tslab/typescript-for-tslab");
   const typescript = tslabRequire(file) as TypeScript;
+  knowWatchedFiles(typescript.sys, hooks);
   tslabRequire.cache[file]!.exports = {
     ...typescript,
-    createWatchCompilerHost: watchHost(typescript, hooks),
+    createWatchCompilerHost: watchHost(typescript),
     transpileModule: guardedTranspile(typescript, hooks.onMaps),
   };
   return typescript;
 }
 
+/** The callback of a watched file that is told here is tslab's, which forgets what it made of the file, and not the compiler's below it. */
+function knowWatchedFiles(system: WatchSystem, hooks: CompilerHooks): void {
+  const watch = system.watchFile!.bind(system);
+  system.watchFile = (file, callback, ...rest) => {
+    hooks.onWatch(file, () => callback(file, 1 /* FileWatcherEventKind.Changed */));
+    return watch(file, callback, ...rest);
+  };
+}
+
 /** `createWatchCompilerHost` as tslab calls it: root files, options, system, and more that is passed on. */
-function watchHost(typescript: TypeScript, hooks: CompilerHooks) {
+function watchHost(typescript: TypeScript) {
   const create = typescript.createWatchCompilerHost as unknown as (
     rootFiles: string[],
     options: ts.CompilerOptions,
@@ -56,23 +66,19 @@ function watchHost(typescript: TypeScript, hooks: CompilerHooks) {
       // Types of all packages that happen to lie in the folder would be loaded otherwise.
       types: ["node"],
     };
-    const host = create(rootFiles, own, ownSystem(system, hooks), ...rest);
+    const host = create(rootFiles, own, ownSystem(system), ...rest);
     return Object.assign(host, resolution(typescript, own, host));
   };
 }
 
-/** tslab's view of the disk: declarations are made readable, and watched files are known. */
-function ownSystem(system: WatchSystem, hooks: CompilerHooks): WatchSystem {
+/** tslab's view of the disk, with declarations made readable. */
+function ownSystem(system: WatchSystem): WatchSystem {
   const own: WatchSystem = Object.create(system);
   own.readFile = (file, encoding) => {
     const text = system.readFile(file, encoding);
     return text !== undefined && /\.d\.[cm]?ts$/.test(file) && !/\/lib\.[^/]*\.d\.ts$/.test(file)
       ? withPlainTypedArrays(text)
       : text;
-  };
-  own.watchFile = (file, callback, ...rest) => {
-    hooks.onWatch(file, () => callback(file, 1 /* FileWatcherEventKind.Changed */));
-    return system.watchFile!(file, callback, ...rest);
   };
   return own;
 }
