@@ -298,6 +298,7 @@ export {
 export type { ContributionOptions } from "./model/contributions.js";
 // model
 export { type Divergence, divergence } from "./model/divergence.js";
+export { type ForwardOptions, type ForwardResult, TRACE_PIECE_BYTES } from "./model/forward.js";
 export type { FinishReason } from "./model/generate.js";
 export type {
   GenerateOptions,
@@ -311,7 +312,7 @@ export type { LayerBase, LayerBaseOptions } from "./model/layer-base.js";
 export type { LikelihoodOptions, LikelihoodRequest, LikelihoodResult } from "./model/likelihood.js";
 export type { LoadOptions } from "./model/load-options.js";
 export type { MemoryPlan, Paging } from "./model/memory-plan.js";
-export { type ForwardOptions, type ForwardResult, Model } from "./model/model.js";
+export { Model } from "./model/model.js";
 export {
   type Perplexity,
   perplexityOf,
@@ -354,6 +355,7 @@ export { type MarginBin, type MarginHistogramData, marginHistogram } from "./plo
 export { FILE_TYPE_NAMES, type FileType } from "./quantize/file-type.js";
 export { type QuantizeOptions, type QuantizeReport, quantizeModel } from "./quantize/quantize.js";
 // router
+export type { Capture, CaptureOptions } from "./router/capture.js";
 export { ExpertLoad, type LoadHeatmap } from "./router/expert-load.js";
 export { ablate, bias, force, mask, on, replay, swap, topK, zero } from "./router/intervention-builders.js";
 export {

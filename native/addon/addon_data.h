@@ -9,6 +9,7 @@ struct AddonData {
   Napi::FunctionReference cancel_flag;
   Napi::FunctionReference model;
   Napi::FunctionReference session;
+  Napi::FunctionReference trace_block;
 };
 
 }  // namespace moescope

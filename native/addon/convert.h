@@ -80,8 +80,9 @@ LoadPlan to_load_plan(const Napi::Value& value);
 // `add_callback` gives a function its number.
 std::vector<RouteRequest> to_route_requests(const Napi::Value& value, const ModelConfig& config,
                                             const std::function<int(const Napi::Function&)>& add_callback);
+// All but the trace, whose block the caller holds.
 StepRequest to_step_request(const Napi::Value& value);
-Napi::Object from_step_result(Napi::Env env, StepResult&& result, const ModelConfig& config);
+Napi::Object from_step_result(Napi::Env env, StepResult&& result);
 Napi::Object from_contributions(Napi::Env env, Contributions&& sums);
 
 }  // namespace moescope

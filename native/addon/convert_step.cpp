@@ -58,22 +58,11 @@ HeadSpec to_head_spec(const Napi::Object& object) {
   return head;
 }
 
-CaptureLevel to_capture_level(const std::string& name) {
-  if (name == "counts") return CaptureLevel::Counts;
-  if (name == "topk") return CaptureLevel::Topk;
-  if (name == "logits") return CaptureLevel::Logits;
-  if (name == "hidden") return CaptureLevel::Hidden;
-  fail(ErrorCode::InvalidArgument, "Expected counts, topk, logits or hidden for capture, got ", name, ".");
-}
-
 }  // namespace
 
 StepRequest to_step_request(const Napi::Value& value) {
   const Napi::Object object = to_object(value, "request");
   StepRequest request;
-  request.capture = to_capture_level(to_string(object.Get("capture"), "capture"));
-  if (object.Has("captureLayers"))
-    request.capture_layers = to_vector<int32_t>(object.Get("captureLayers"), "captureLayers");
   if (object.Has("contributions")) request.contributions = to_boolean(object.Get("contributions"), "contributions");
   const Napi::Array segments = to_array(object.Get("segments"), "segments");
   for (uint32_t index = 0; index < segments.Length(); ++index) {
@@ -90,7 +79,7 @@ StepRequest to_step_request(const Napi::Value& value) {
   return request;
 }
 
-Napi::Object from_step_result(Napi::Env env, StepResult&& result, const ModelConfig& config) {
+Napi::Object from_step_result(Napi::Env env, StepResult&& result) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("logits", from_vector(env, std::move(result.logits)));
   object.Set("logprobs", from_vector(env, std::move(result.logprobs)));
@@ -99,28 +88,6 @@ Napi::Object from_step_result(Napi::Env env, StepResult&& result, const ModelCon
   object.Set("topLogprobs", from_vector(env, std::move(result.top_logprobs)));
   object.Set("sampledIds", from_vector(env, std::move(result.sampled_ids)));
   if (result.contributions) object.Set("contributions", from_contributions(env, std::move(*result.contributions)));
-  if (!result.has_trace) return object;
-
-  Napi::Object trace = Napi::Object::New(env);
-  trace.Set("rows", Napi::Number::New(env, static_cast<double>(result.rows)));
-  trace.Set("numMoeLayers", Napi::Number::New(env, result.num_moe_layers));
-  trace.Set("topK", Napi::Number::New(env, result.top_k));
-  trace.Set("numExperts", Napi::Number::New(env, config.num_experts));
-  trace.Set("topkExperts", from_vector(env, std::move(result.topk_experts)));
-  trace.Set("topkWeights", from_vector(env, std::move(result.topk_weights)));
-  trace.Set("sharedGate", from_vector(env, std::move(result.shared_gate)));
-  trace.Set("margin", from_vector(env, std::move(result.margin)));
-  trace.Set("intervened", from_vector(env, std::move(result.intervened)));
-  trace.Set("routerLogits", from_vector(env, std::move(result.router_logits)));
-  if (result.num_residual_layers > 0) {
-    Napi::Object hidden = Napi::Object::New(env);
-    hidden.Set("routerInput", from_vector(env, std::move(result.router_input)));
-    hidden.Set("expertNorms", from_vector(env, std::move(result.expert_norms)));
-    hidden.Set("sharedNorm", from_vector(env, std::move(result.shared_norm)));
-    hidden.Set("residual", from_vector(env, std::move(result.residual)));
-    trace.Set("hidden", hidden);
-  }
-  object.Set("trace", trace);
   return object;
 }
 

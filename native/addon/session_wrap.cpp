@@ -4,6 +4,7 @@
 
 #include "addon/addon_data.h"
 #include "addon/cancel_flag.h"
+#include "addon/trace_block_wrap.h"
 #include "addon/worker.h"
 
 namespace moescope {
@@ -47,7 +48,8 @@ Napi::Function SessionWrap::define(Napi::Env env) {
        InstanceMethod<&SessionWrap::sequence_length>("sequenceLength"),
        InstanceMethod<&SessionWrap::release_sequence>("releaseSequence"),
        InstanceMethod<&SessionWrap::keep_residuals>("keepResiduals"),
-       InstanceMethod<&SessionWrap::share_lower_layers>("shareLowerLayers"), InstanceMethod<&SessionWrap::step>("step"),
+       InstanceMethod<&SessionWrap::share_lower_layers>("shareLowerLayers"), InstanceMethod<&SessionWrap::create_trace_block>("createTraceBlock"),
+       InstanceMethod<&SessionWrap::step>("step"),
        InstanceMethod<&SessionWrap::expert_counts>("expertCounts"),
        InstanceMethod<&SessionWrap::kv_cache_bytes>("kvCacheBytes"), InstanceMethod<&SessionWrap::dispose>("dispose")});
 }
@@ -140,10 +142,22 @@ Napi::Value failures_of(Napi::Env env, const StepRequest& request, const StepRes
 
 }  // namespace
 
+Napi::Value SessionWrap::create_trace_block(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return TraceBlockWrap::create(info.Env(), idle_session().config(), info[0]); });
+}
+
 Napi::Value SessionWrap::step(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     idle_session();
     const auto request = std::make_shared<StepRequest>(to_step_request(info[0]));
+    std::shared_ptr<TraceBlock> block;
+    const Napi::Value trace = info[0].As<Napi::Object>().Get("trace");
+    if (!trace.IsUndefined()) {
+      const Napi::Object place = to_object(trace, "trace");
+      block = TraceBlockWrap::of(place.Get("block"));
+      request->trace = block.get();
+      request->trace_row = to_integer(place.Get("firstRow"), "trace.firstRow", 0, kMaxInt);
+    }
     const auto cancel = CancelFlag::of(info[1]);
     const auto progress = std::make_shared<Progress>(info.Env(), info[2]);
     const std::shared_ptr<Session> session = session_;
@@ -159,14 +173,14 @@ Napi::Value SessionWrap::step(const Napi::CallbackInfo& info) {
     busy_ = true;
     return PromiseWorker<StepResult>::start(
         info.Env(),
-        [session, request, cancel, progress, host] {
+        [session, request, block, cancel, progress, host] {
           return session->step(
               *request, cancel.get(), [&](int64_t rows_done) { progress->report(rows_done); }, host.get());
         },
         [session, request, host](Napi::Env env, StepResult&& result) -> Napi::Value {
           const bool has_failures = !result.failures.empty();
           const Napi::Value failures = has_failures ? failures_of(env, *request, result, *host) : env.Undefined();
-          Napi::Object object = from_step_result(env, std::move(result), session->config());
+          Napi::Object object = from_step_result(env, std::move(result));
           if (has_failures) object.Set("failures", failures);
           return object;
         },

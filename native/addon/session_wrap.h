@@ -24,6 +24,7 @@ class SessionWrap final : public Napi::ObjectWrap<SessionWrap> {
   void release_sequence(const Napi::CallbackInfo& info);
   void keep_residuals(const Napi::CallbackInfo& info);
   void share_lower_layers(const Napi::CallbackInfo& info);
+  Napi::Value create_trace_block(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value expert_counts(const Napi::CallbackInfo& info);
   Napi::Value kv_cache_bytes(const Napi::CallbackInfo& info);

@@ -31,15 +31,27 @@ void check_targets(const StepSegment& segment, int vocab_size) {
   }
 }
 
-// Rows that begin above layer 0 have no routes below it.
-void check_recorded(const StepSegment& segment, const SequenceState& state, int64_t length,
-                    const StepRequest& request) {
-  if (request.capture == CaptureLevel::Counts || !segment.is_recorded || length >= state.base_end) return;
-  const std::optional<std::vector<int32_t>>& layers = request.capture_layers;
-  if (layers && std::all_of(layers->begin(), layers->end(), [&](int32_t layer) { return layer >= state.base.layer(); }))
-    return;
-  fail(ErrorCode::InvalidArgument, "Expected only layers from ", state.base.layer(),
-       " to be recorded of a sequence that shares the layers below.");
+// A row that begins above layer 0 has no routes below it, and a block is as wide as it was made.
+void check_recorded(const StepSegment& segment, const SequenceState& state, int64_t length, const TraceBlock* trace) {
+  if (trace == nullptr || !segment.is_recorded) return;
+  if (state.plan->max_top_k > trace->top_k) {
+    fail(ErrorCode::InvalidArgument, "Expected a trace with ", state.plan->max_top_k, " slots in a row, got ",
+         trace->top_k, ".");
+  }
+  if (length >= state.base_end) return;
+  for (int layer = 0; layer < state.base.layer(); ++layer) {
+    if (!trace->records(layer)) continue;
+    fail(ErrorCode::InvalidArgument, "Expected only layers from ", state.base.layer(),
+         " to be recorded of a sequence that shares the layers below.");
+  }
+}
+
+void check_room(const StepRequest& request) {
+  if (request.trace == nullptr) return;
+  const int64_t end = request.trace_row + recorded_rows(request);
+  if (request.trace_row >= 0 && end <= request.trace->rows) return;
+  fail(ErrorCode::InvalidArgument, "Expected room for rows ", request.trace_row, " to ", end - 1,
+       " in the trace, it has ", request.trace->rows, ".");
 }
 
 }  // namespace
@@ -140,29 +152,22 @@ void Session::check(const StepRequest& request) const {
       fail(ErrorCode::InvalidArgument, "Expected top n from 1 to ", config.vocab_size, ", got ", segment.head.top_n,
            ".");
     }
-    check_recorded(segment, states_[segment.sequence], cache_.length(segment.sequence), request);
+    check_recorded(segment, states_[segment.sequence], cache_.length(segment.sequence), request.trace);
   }
-  for (int32_t layer : request.capture_layers.value_or(std::vector<int32_t>{})) {
-    if (layer < 0 || layer >= config.num_layers) {
-      fail(ErrorCode::InvalidArgument, "Expected layers from 0 to ", config.num_layers - 1, " to record, got ", layer,
-           ".");
-    }
-  }
+  check_room(request);
 }
 
 StepResult Session::step(const StepRequest& request, const std::atomic<bool>* cancel,
                          const std::function<void(int64_t)>& on_progress, HookHost* host) {
   check(request);
-  int top_k = config().num_experts_per_token;
   bool calls_back = false;
   std::vector<int64_t> lengths_before;
   for (const StepSegment& segment : request.segments) {
     lengths_before.push_back(cache_.length(segment.sequence));
-    top_k = std::max(top_k, states_[segment.sequence].plan->max_top_k);
     calls_back |= has_hooks(segment.sequence);
   }
   if (calls_back && host == nullptr) fail(ErrorCode::Internal, "A step with callbacks has nobody to run them.");
-  StepOutput output(config(), request, top_k, calls_back);
+  StepOutput output(config(), request, calls_back);
   std::optional<HookRunner> hooks;
   if (calls_back) output.taps.hooks = &hooks.emplace(*host, config());
 

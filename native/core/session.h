@@ -43,6 +43,8 @@ class Session {
   void truncate_sequence(int sequence, int64_t length);
   int64_t sequence_length(int sequence) const { return cache_.length(sequence); }
   void release_sequence(int sequence);
+  // Widest selection that the interventions of a sequence can cause.
+  int max_top_k(int sequence) const { return states_[sequence].plan->max_top_k; }
   // Whether a step on the sequence may call back.
   bool has_hooks(int sequence) const;
 

@@ -8,10 +8,9 @@
 #include "core/contributions.h"
 #include "core/hooks.h"
 #include "core/sampler.h"
+#include "core/trace_block.h"
 
 namespace moescope {
-
-enum class CaptureLevel : uint8_t { Counts, Topk, Logits, Hidden };
 
 struct HeadSpec {
   enum class Kind : uint8_t { None, Logits, Targets, Top, Sample };
@@ -34,13 +33,13 @@ struct StepSegment {
 
 struct StepRequest {
   std::vector<StepSegment> segments;
-  CaptureLevel capture = CaptureLevel::Counts;
-  std::optional<std::vector<int32_t>> capture_layers = std::nullopt;  // global numbers; absent: all
+  TraceBlock* trace = nullptr;  // where recorded rows go, from `trace_row` on; null: nowhere
+  int64_t trace_row = 0;
   bool contributions = false;
 };
 
-// Row r of the heads is the r-th token of the request, of the trace the r-th recorded one; segments one after another. Shapes:
-// StepResult and StepTrace in src/native/binding.ts.
+// Row r of the heads is the r-th token of the request, segments one after another; the trace has the recorded ones in the same order.
+// Shapes: StepResult in src/native/binding.ts.
 struct StepResult {
   std::vector<float> logits;
   std::vector<float> logprobs;
@@ -48,22 +47,6 @@ struct StepResult {
   std::vector<int32_t> top_ids;
   std::vector<float> top_logprobs;
   std::vector<int32_t> sampled_ids;
-
-  bool has_trace = false;
-  int64_t rows = 0;  // of the trace
-  int num_moe_layers = 0;
-  int num_residual_layers = 0;
-  int top_k = 0;
-  std::vector<uint16_t> topk_experts;
-  std::vector<float> topk_weights;
-  std::vector<float> shared_gate;
-  std::vector<float> margin;
-  std::vector<uint8_t> intervened;
-  std::vector<float> router_logits;
-  std::vector<float> router_input;
-  std::vector<float> expert_norms;
-  std::vector<float> shared_norm;
-  std::vector<float> residual;
 
   std::optional<Contributions> contributions;
   std::vector<HookFailure> failures;  // of sequences of the request; what they asked for has no meaning

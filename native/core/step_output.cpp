@@ -1,17 +1,34 @@
 #include "core/step_output.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "core/error.h"
 
 namespace moescope {
 
-StepOutput::StepOutput(const ModelConfig& config, const StepRequest& request, int top_k, bool count_by_segment) {
+namespace {
+
+void open_trace(const ModelConfig& config, const StepRequest& request, Taps& taps) {
+  if (request.trace != nullptr) return request.trace->open(request.trace_row, recorded_rows(request), taps);
+  taps.layer_slots.assign(config.num_layers, -1);
+  taps.residual_slots.assign(config.num_layers, -1);
+}
+
+}  // namespace
+
+int64_t recorded_rows(const StepRequest& request) {
+  int64_t rows = 0;
+  for (const StepSegment& segment : request.segments) {
+    if (segment.is_recorded) rows += static_cast<int64_t>(segment.tokens.size());
+  }
+  return rows;
+}
+
+StepOutput::StepOutput(const ModelConfig& config, const StepRequest& request, bool count_by_segment) {
   const size_t slots = static_cast<size_t>(config.num_moe_layers()) * config.num_experts;
   counts_.assign(count_by_segment ? request.segments.size() : 1, std::vector<uint64_t>(slots));
   allocate_heads(config, request);
-  allocate_trace(config, request, top_k);
+  open_trace(config, request, taps);
   if (request.contributions) {
     result.contributions.emplace(config);
     taps.contributions = &*result.contributions;
@@ -53,48 +70,6 @@ void StepOutput::allocate_heads(const ModelConfig& config, const StepRequest& re
   result.top_ids.resize(top);
   result.top_logprobs.resize(top);
   result.sampled_ids.resize(sampled);
-}
-
-void StepOutput::allocate_trace(const ModelConfig& config, const StepRequest& request, int top_k) {
-  const CaptureLevel level = request.capture;
-  taps.layer_slots.assign(config.num_layers, -1);
-  taps.residual_slots.assign(config.num_layers, -1);
-  if (level == CaptureLevel::Counts) return;
-  result.has_trace = true;
-  result.top_k = top_k;
-  for (const StepSegment& segment : request.segments) {
-    if (segment.is_recorded) result.rows += static_cast<int64_t>(segment.tokens.size());
-  }
-  for (int layer = 0; layer < config.num_layers; ++layer) {
-    const std::optional<std::vector<int32_t>>& wanted = request.capture_layers;
-    if (wanted && std::find(wanted->begin(), wanted->end(), layer) == wanted->end()) continue;
-    if (config.is_moe_layer[layer]) taps.layer_slots[layer] = result.num_moe_layers++;
-    if (level >= CaptureLevel::Hidden) taps.residual_slots[layer] = result.num_residual_layers++;
-  }
-  taps.num_layers = result.num_moe_layers;
-  taps.num_residuals = result.num_residual_layers;
-  taps.top_k = top_k;
-
-  const size_t rows = static_cast<size_t>(result.rows), row_layers = rows * result.num_moe_layers;
-  const auto make = [](auto& values, size_t size, auto fill) {
-    values.assign(size, fill);
-    return values.empty() ? nullptr : values.data();
-  };
-  taps.topk_experts = make(result.topk_experts, row_layers * top_k, kNoExpert);
-  taps.topk_weights = make(result.topk_weights, row_layers * top_k, 0.0f);
-  const bool has_shared = config.shared_expert_intermediate_size > 0;
-  if (has_shared) taps.shared_gate = make(result.shared_gate, row_layers, 0.0f);
-  taps.margin = make(result.margin, row_layers, 0.0f);
-  taps.intervened = make(result.intervened, row_layers, uint8_t{0});
-  if (level < CaptureLevel::Logits) return;
-  taps.router_logits = make(result.router_logits, row_layers * config.num_experts, 0.0f);
-  if (level < CaptureLevel::Hidden) return;
-  const size_t hidden = static_cast<size_t>(config.hidden_size);
-  const float none = std::numeric_limits<float>::quiet_NaN();
-  taps.router_input = make(result.router_input, row_layers * hidden, 0.0f);
-  taps.expert_norms = make(result.expert_norms, row_layers * top_k, none);
-  if (has_shared) taps.shared_norm = make(result.shared_norm, row_layers, 0.0f);
-  taps.residual = make(result.residual, rows * result.num_residual_layers * hidden, 0.0f);
 }
 
 void HeadCursor::add(const StepSegment& segment, size_t index, int batch_row, int64_t next_position,
@@ -192,7 +167,7 @@ void BatchCursor::add_run(int count, bool is_shared, SequenceState& state, KvCac
     added.sequence = segment.sequence;
     added.where = {position, segment.origin, segment.label};
     added.plan = state.plan.get();
-    if (output_.result.has_trace && segment.is_recorded) added.trace_row = trace_row_++;
+    if (request_.trace != nullptr && segment.is_recorded) added.trace_row = trace_row_++;
     added.counts = counts;
     batch.rows.push_back(added);
     if (is_shared) batch.inputs.push_back(state.base.row(position));

@@ -1,4 +1,4 @@
-// The arrays of a step's result, allocated once before anything runs, and the places in them that rows and heads write to.
+// The arrays of a step's result, allocated once before anything runs, and the places that rows and heads write to.
 #pragma once
 
 #include <memory>
@@ -8,10 +8,13 @@
 
 namespace moescope {
 
+// Rows that a step puts into its trace.
+int64_t recorded_rows(const StepRequest& request);
+
 class StepOutput {
  public:
-  // `top_k`: widest selection that any plan of the request can cause. `count_by_segment`: a segment that fails must not count.
-  StepOutput(const ModelConfig& config, const StepRequest& request, int top_k, bool count_by_segment);
+  // `count_by_segment`: a segment that fails must not count.
+  StepOutput(const ModelConfig& config, const StepRequest& request, bool count_by_segment);
 
   // Where the assignments of a segment are counted. (MoE layers, experts)
   uint64_t* counts_of(size_t segment) { return counts_[counts_.size() > 1 ? segment : 0].data(); }
@@ -23,7 +26,6 @@ class StepOutput {
 
  private:
   void allocate_heads(const ModelConfig& config, const StepRequest& request);
-  void allocate_trace(const ModelConfig& config, const StepRequest& request, int top_k);
 
   std::vector<std::vector<uint64_t>> counts_;  // one for each segment, or one for all
 };
@@ -48,7 +50,7 @@ class HeadCursor {
 class BatchCursor {
  public:
   BatchCursor(const ModelConfig& config, const StepRequest& request, StepOutput& output)
-      : request_(request), output_(output), heads_(config, output.result) {}
+      : request_(request), output_(output), heads_(config, output.result), trace_row_(request.trace_row) {}
 
   bool done() const { return segment_ == request_.segments.size(); }
 
@@ -66,7 +68,7 @@ class BatchCursor {
   StepOutput& output_;
   HeadCursor heads_;
   size_t segment_ = 0, token_ = 0;
-  int64_t trace_row_ = 0;
+  int64_t trace_row_;
 };
 
 }  // namespace moescope

@@ -38,14 +38,11 @@ int watched(Session& session, const std::vector<RouteRequest>& requests) {
   return session.create_sequence(make_route_plan(session.config(), requests));
 }
 
-StepResult run(Session& session, std::vector<StepSegment> segments, HookHost& host) {
-  StepRequest request;
-  request.segments = std::move(segments);
-  request.capture = CaptureLevel::Hidden;
-  return session.step(request, nullptr, nullptr, &host);
+TracedStep run(Session& session, std::vector<StepSegment> segments, HookHost& host) {
+  return step(session, std::move(segments), CaptureLevel::Hidden, &host);
 }
 
-Rows rows_of(const StepResult& result, const ModelConfig& config, int64_t first, int64_t count) {
+Rows rows_of(const TracedStep& result, const ModelConfig& config, int64_t first, int64_t count) {
   Rows rows;
   rows.add(result, config, first, count, first);
   return rows;
@@ -72,7 +69,7 @@ CASE("a callback that changes nothing changes no bit, at every point, for any ch
           return outcome;
         });
         const int sequence = watched(session, {hook_at(point, {2})});
-        StepResult result = run(session, {segment_of(sequence, prompt(), HeadSpec::Kind::Logits)}, host);
+        TracedStep result = run(session, {segment_of(sequence, prompt(), HeadSpec::Kind::Logits)}, host);
         check_same(hook_name(point), model, rows_of(result, session.config(), 0, 90), expected);
         CHECK_EQ(rows_seen, point == HookPoint::ExpertOutput ? 90 * 4 : 90);
         CHECK(result.failures.empty());
@@ -108,7 +105,7 @@ CASE("a callback sees what the trace records, and who the rows are") {
   StepSegment segment = segment_of(watched(session, hooks), prompt());
   segment.origin = 1;
   segment.label = 7;
-  const StepResult result = run(session, {segment}, host);
+  const TracedStep result = run(session, {segment}, host);
   CHECK_EQ(positions.size(), prompt().size());
   for (size_t row = 0; row < positions.size(); ++row) CHECK_EQ(positions[row], static_cast<int>(row));
 
@@ -142,9 +139,9 @@ CASE("what a callback gives back is used: logits choose experts, the trace keeps
   RouteScope scope;
   scope.position_start = 10;
   const int sequence = watched(session, {hook_at(HookPoint::RouterLogits, {0}, scope)});
-  const StepResult result = run(session, {segment_of(sequence, prompt())}, host);
+  const TracedStep result = run(session, {segment_of(sequence, prompt())}, host);
   Session plain(model.load(), CacheType::F32, 512);
-  const StepResult before = step(plain, {segment_of(start(plain), prompt())}, CaptureLevel::Hidden);
+  const TracedStep before = step(plain, {segment_of(start(plain), prompt())}, CaptureLevel::Hidden);
   for (int row = 0; row < 90; ++row) {
     CHECK_EQ(result.intervened[row * 2], row >= 10 ? 1 : 0);
     for (int expert = 0; expert < num_experts; ++expert) {
@@ -191,7 +188,7 @@ CASE(
     FunctionHost calm([](HookCall&) { return HookHost::Outcome::Unchanged; });
     run(session, {segment_of(failing, part(prompt(), 0, 30))}, calm);
     const std::vector<uint64_t> counts = session.expert_counts();
-    const StepResult result = run(
+    const TracedStep result = run(
         session,
         {segment_of(failing, rest, HeadSpec::Kind::Logits), segment_of(other, prompt(), HeadSpec::Kind::Logits)}, host);
     CHECK_EQ(result.failures.size(), 1u);
@@ -206,7 +203,7 @@ CASE(
     for (size_t slot = 0; slot < counts.size(); ++slot) counted += session.expert_counts()[slot] - counts[slot];
     CHECK_EQ(counted, 90u * 2 * 4);
     // The sequence goes on as if nothing had been tried.
-    const StepResult again = run(session, {segment_of(failing, rest, HeadSpec::Kind::Logits)}, calm);
+    const TracedStep again = run(session, {segment_of(failing, rest, HeadSpec::Kind::Logits)}, calm);
     check_same("after a failure", model, rows_of(again, session.config(), 0, 60),
                last_rows(expected, session.config(), 60));
   }

@@ -96,7 +96,7 @@ CASE("the bits do not depend on 64 other sequences in the batch") {
           segments.push_back(segment_of(others[other], {random.below(config.vocab_size)}));
           if (other < place) ++rows_before;
         }
-        const StepResult result = step(session, segments, CaptureLevel::Hidden);
+        const TracedStep result = step(session, segments, CaptureLevel::Hidden);
         rows.add(result, config, rows_before, token == prompt_end ? static_cast<int64_t>(prompt_end) : 1, 0);
       }
       // The parts were added step by step, so the layers' rows are in order.
@@ -139,10 +139,11 @@ CASE("capture does not change bits, and every level fills what it says") {
   for_each_model([](const TinyCheckpoint& model, CacheType type, const auto& prompt, const Rows& expected) {
     Session session(model.load(), type, 100);
     const size_t row_layers = prompt.size() * model.config.num_moe_layers();
-    for (CaptureLevel level : {CaptureLevel::Counts, CaptureLevel::Topk, CaptureLevel::Logits, CaptureLevel::Hidden}) {
-      const StepResult result = step(session, {segment_of(start(session), prompt, HeadSpec::Kind::Logits)}, level);
+    const std::optional<CaptureLevel> none;
+    for (auto level : {none, {CaptureLevel::Topk}, {CaptureLevel::Logits}, {CaptureLevel::Hidden}}) {
+      const TracedStep result = step(session, {segment_of(start(session), prompt, HeadSpec::Kind::Logits)}, level);
       CHECK(same_bits(result.logits, expected.logits));
-      const size_t recorded = level >= CaptureLevel::Topk ? row_layers : 0;
+      const size_t recorded = level ? row_layers : 0;
       CHECK_EQ(result.topk_experts.size(), recorded * model.config.num_experts_per_token);
       CHECK_EQ(result.margin.size(), recorded);
       CHECK_EQ(result.shared_gate.size(), model.config.shared_expert_intermediate_size > 0 ? recorded : 0);
@@ -174,7 +175,7 @@ CASE("two sessions step on one model from two threads with the bits of each alon
     const int sequence = start(session);
     Rows rows;
     for (int32_t token : tokens) {
-      const StepResult result =
+      const TracedStep result =
           step(session, {segment_of(sequence, {token}, HeadSpec::Kind::Logits)}, CaptureLevel::Hidden);
       rows.add(result, model.config, 0, 1, 0);
     }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -63,12 +64,22 @@ inline StepSegment segment_of(int sequence, std::vector<int32_t> tokens, HeadSpe
   return segment;
 }
 
-inline StepResult step(Session& session, std::vector<StepSegment> segments,
-                       CaptureLevel capture = CaptureLevel::Counts) {
+// A step with all of its routes; without a level it has none.
+struct TracedStep : StepResult, TraceBlock {};
+
+inline TracedStep step(Session& session, std::vector<StepSegment> segments,
+                       std::optional<CaptureLevel> level = std::nullopt, HookHost* host = nullptr) {
   StepRequest request;
   request.segments = std::move(segments);
-  request.capture = capture;
-  return session.step(request, nullptr, nullptr);
+  int top_k = session.config().num_experts_per_token, rows = 0;
+  for (const StepSegment& segment : request.segments) {
+    top_k = std::max(top_k, session.max_top_k(segment.sequence));
+    rows += static_cast<int>(segment.tokens.size());
+  }
+  TraceBlock trace(session.config(), level.value_or(CaptureLevel::Topk), level ? rows : 0, top_k);
+  if (level) request.trace = &trace;
+  StepResult result = session.step(request, nullptr, nullptr, host);
+  return {std::move(result), std::move(trace)};
 }
 
 inline std::vector<int32_t> part(const std::vector<int32_t>& tokens, size_t first, size_t end) {
@@ -86,7 +97,7 @@ struct Rows {
   std::vector<float> router_input, expert_norms, shared_norm, residual;
 
   // Adds rows [first, first + count) of a step; its logits start at `logit_row`.
-  void add(const StepResult& r, const ModelConfig& config, int64_t first, int64_t count, int64_t logit_row) {
+  void add(const TracedStep& r, const ModelConfig& config, int64_t first, int64_t count, int64_t logit_row) {
     const auto take = [](auto& to, const auto& from, int64_t at, int64_t number, int64_t width) {
       to.insert(to.end(), from.begin() + at * width, from.begin() + (at + number) * width);
     };
@@ -138,7 +149,7 @@ inline Rows last_rows(const Rows& rows, const ModelConfig& config, int keep) {
 // All of `tokens` in one step on a sequence of its own or on `sequence`.
 inline Rows whole(Session& session, const std::vector<int32_t>& tokens, int sequence = -1) {
   if (sequence < 0) sequence = start(session);
-  const StepResult result = step(session, {segment_of(sequence, tokens, HeadSpec::Kind::Logits)}, CaptureLevel::Hidden);
+  const TracedStep result = step(session, {segment_of(sequence, tokens, HeadSpec::Kind::Logits)}, CaptureLevel::Hidden);
   Rows rows;
   rows.add(result, session.config(), 0, static_cast<int64_t>(tokens.size()), 0);
   return rows;

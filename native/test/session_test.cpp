@@ -15,7 +15,7 @@ CASE("logits, routes and gates are those of a plain decoder in double") {
     const ModelConfig& config = model->config;
     const std::vector<int32_t> prompt = random_tokens(kPromptTokens, config.vocab_size, 11);
     Session session(model->load(), CacheType::F32, 512);
-    const StepResult result =
+    const TracedStep result =
         step(session, {segment_of(start(session), prompt, HeadSpec::Kind::Logits)}, CaptureLevel::Logits);
     const ReferenceDecoder::Result expected = ReferenceDecoder(*model).run(prompt);
 
@@ -84,7 +84,7 @@ CASE("targets, top tokens and drawn tokens follow from the logits, whatever they
     drawn.head.sample.temperature = 0.8;
     drawn.head.sample.seed = 7;
     const StepSegment silent = segment_of(start(session), prompt);
-    const StepResult result = step(session, {targets, drawn, silent, top, last_top});
+    const TracedStep result = step(session, {targets, drawn, silent, top, last_top});
 
     CHECK_EQ(result.logprobs.size(), 9u);
     for (size_t i = 0; i < 8; ++i) {
@@ -122,7 +122,7 @@ CASE("interventions act on their sequence alone, and counts follow the selection
   wide.rule.k = 6;
   wide.rule.scope.position_start = 10;
   const int changed = session.create_sequence(make_route_plan(config, {wide}));
-  const StepResult result = step(
+  const TracedStep result = step(
       session,
       {segment_of(changed, prompt, HeadSpec::Kind::Logits), segment_of(start(session), prompt, HeadSpec::Kind::Logits)},
       CaptureLevel::Topk);
@@ -147,7 +147,7 @@ CASE("interventions act on their sequence alone, and counts follow the selection
   swapped.rule.kind = RouteRule::Kind::Swap;
   swapped.rule.from = result.topk_experts[0];
   swapped.rule.to = static_cast<uint16_t>((swapped.rule.from + 1) % config.num_experts);
-  const StepResult one =
+  const TracedStep one =
       step(session, {segment_of(session.create_sequence(make_route_plan(config, {swapped})), {prompt[0]})},
            CaptureLevel::Topk);
   for (int expert = 0; expert < config.num_experts; ++expert) {
@@ -327,7 +327,7 @@ CASE("a flag set from another thread ends a step midway, and the session goes on
     cancel.store(true);
   });
   int64_t rows_done = 0;
-  CHECK_FAILS(session.step({{segment_of(sequence, part(prompt, 5, 400))}, CaptureLevel::Counts}, &cancel,
+  CHECK_FAILS(session.step({{segment_of(sequence, part(prompt, 5, 400))}}, &cancel,
                            [&](int64_t rows) {
                              rows_done = rows;
                              running.store(true);
@@ -340,11 +340,11 @@ CASE("a flag set from another thread ends a step midway, and the session goes on
   CHECK_EQ(session.sequence_length(sequence), 5);
   // The flag was of that step alone.
   std::vector<int64_t> progress;
-  session.step({{segment_of(sequence, part(prompt, 5, 25))}, CaptureLevel::Counts}, nullptr,
+  session.step({{segment_of(sequence, part(prompt, 5, 25))}}, nullptr,
                [&](int64_t rows) { progress.push_back(rows); });
   CHECK(progress == std::vector<int64_t>({8, 16, 20}));
 
   std::atomic<bool> set_before = true;
-  CHECK_FAILS(session.step({{segment_of(sequence, {1})}, CaptureLevel::Counts}, &set_before, nullptr), Aborted);
+  CHECK_FAILS(session.step({{segment_of(sequence, {1})}}, &set_before, nullptr), Aborted);
   CHECK_EQ(session.sequence_length(sequence), 25);
 }

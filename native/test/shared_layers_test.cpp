@@ -14,7 +14,7 @@ RouteRequest zero_of(int32_t layer, std::vector<uint16_t> experts) {
   return request;
 }
 
-StepResult logits(Session& session, int sequence, const std::vector<int32_t>& tokens) {
+TracedStep logits(Session& session, int sequence, const std::vector<int32_t>& tokens) {
   return step(session, {segment_of(sequence, tokens, HeadSpec::Kind::Logits)});
 }
 
@@ -138,8 +138,11 @@ CASE("what cannot be shared is refused") {
   session.share_lower_layers(sequence, kept, 2);
   StepRequest request;
   request.segments = {segment_of(sequence, prompt)};
-  request.capture = CaptureLevel::Topk;
+  TraceBlock all(model.config, CaptureLevel::Topk, 20, model.config.num_experts_per_token);
+  request.trace = &all;
   CHECK_FAILS(session.step(request, nullptr, nullptr), InvalidArgument);  // no routes below
-  request.capture_layers = {2};
-  CHECK_EQ(session.step(request, nullptr, nullptr).num_moe_layers, 1);
+  TraceBlock upper(model.config, CaptureLevel::Topk, 20, model.config.num_experts_per_token, {{2}});
+  request.trace = &upper;
+  session.step(request, nullptr, nullptr);
+  CHECK_EQ(upper.num_moe_layers, 1);
 }

@@ -5,8 +5,8 @@ import { kvCacheBytesPerToken, type ModelConfig } from "../checkpoint/model-conf
 import type { RopeScaling } from "../checkpoint/rope.js";
 import { sumBytes } from "../checkpoint/storage-types.js";
 import { MoescopeError } from "../errors.js";
+import { CHUNK_ROWS } from "../model/forward.js";
 import { type MemoryPlan, memoryPlan } from "../model/memory-plan.js";
-import { CHUNK_ROWS } from "../model/model.js";
 import { CACHE_TYPES, type CacheType, type PlanTensor } from "../native/binding.js";
 import { LAYER_HOOKS, MODEL_HOOKS } from "../router/interventions.js";
 import { type RouterShape, routerShapeOf } from "../router/shape.js";

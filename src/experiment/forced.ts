@@ -1,7 +1,8 @@
 /** The same tokens through two models: teacher forcing, so that one different token does not change all that follow. */
 
 import { InvalidArgumentError } from "../errors.js";
-import type { ForwardResult, Model } from "../model/model.js";
+import type { ForwardResult } from "../model/forward.js";
+import type { Model } from "../model/model.js";
 import { replay } from "../router/intervention-builders.js";
 import type { Intervention } from "../router/interventions.js";
 import { ORIGINS } from "../router/schema.js";

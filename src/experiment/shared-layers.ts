@@ -3,8 +3,9 @@
  * computed once for all of them, and so is what the choices of a line have in common. The bits are those of asking one by one.
  */
 
+import { CHUNK_ROWS } from "../model/forward.js";
 import { pairOf } from "../model/likelihood.js";
-import { CHUNK_ROWS, type Model } from "../model/model.js";
+import type { Model } from "../model/model.js";
 import { fromNativeError, throwIfAborted } from "../model/native-error.js";
 import type { ScoredPair } from "../model/score.js";
 import { SEGMENT } from "../model/segments.js";
@@ -196,7 +197,7 @@ class Batch {
               },
       });
     }
-    const { logprobs } = await this.#session.step({ segments, capture: "counts" }, null, null);
+    const { logprobs } = await this.#session.step({ segments }, null, null);
     for (const [i, { tokens, index }] of places.entries()) tokens[index] = logprobs[i]!;
   }
 

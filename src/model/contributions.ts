@@ -3,7 +3,8 @@ import { withAmbientSignal } from "../ambient-signal.js";
 import { InvalidArgumentError, MoescopeError } from "../errors.js";
 import { loadAddon } from "../native/addon.js";
 import type { StepContributions } from "../native/binding.js";
-import { CHUNK_ROWS, type Model } from "./model.js";
+import { CHUNK_ROWS } from "./forward.js";
+import type { Model } from "./model.js";
 import { fromNativeError, throwIfAborted } from "./native-error.js";
 import { SEGMENT } from "./segments.js";
 
@@ -35,7 +36,7 @@ export async function contributionsOf(
       model.checkReplay(tokenIds);
       const sequence = session.createSequence([...model.rules]);
       const segment = { sequence, tokenIds, origin: 0, segment: SEGMENT.question, head: { kind: "none" } } as const;
-      const result = await session.step({ segments: [segment], capture: "counts", contributions: true }, flag, null);
+      const result = await session.step({ segments: [segment], contributions: true }, flag, null);
       session.releaseSequence(sequence);
       if (result.contributions === undefined) throw new MoescopeError("INTERNAL", "A step gave no contributions.");
       sums.push(result.contributions);

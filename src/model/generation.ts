@@ -1,7 +1,7 @@
 /** `generate`, `chat` and their streams, as people call them: prompts in, text with all that led to it out. */
 import { withProgress } from "../ambient-progress.js";
 import { AbortError, invalidArgument } from "../errors.js";
-import type { CaptureLevel } from "../native/binding.js";
+import { type Capture, isRecorded } from "../router/capture.js";
 import { checkTrace } from "../router/invariants.js";
 import type { RouterTrace } from "../router/trace.js";
 import type { ChatMessage } from "../tokenizer/chat-template.js";
@@ -14,6 +14,7 @@ import {
 } from "./generate.js";
 import type { Model } from "./model.js";
 import { type AppliedSampling, resolveSampling, type SamplingOptions } from "./sampling.js";
+import { SEGMENT } from "./segments.js";
 
 export interface GenerateOptions extends SamplingOptions {
   /** New tokens at most. Default 256, or what the model's generation_config says. */
@@ -22,8 +23,8 @@ export interface GenerateOptions extends SamplingOptions {
   stop?: string | readonly string[];
   /** Texts to draw. Default 1. */
   n?: number;
-  /** How much of the routing to record. Default "counts": none of it row by row. */
-  trace?: CaptureLevel;
+  /** How much of the routing to record, and of which layers and rows. Default "counts": none of it row by row. */
+  trace?: Capture;
   signal?: AbortSignal;
 }
 
@@ -93,7 +94,7 @@ export async function generate(model: Model, prompt: Prompt, options: GenerateOp
       return (await generateTexts([job], context, { signal: options.signal, onToken }))[0];
     },
   );
-  return generationOf(model, job, sampling, texts!);
+  return generationOf(job, sampling, context, texts!);
 }
 
 /** Yields chunks, returns the generation. Ending the loop early cancels the native work that is under way. */
@@ -138,7 +139,7 @@ export async function* stream(
     await work;
   }
   if ("error" in outcome) throw outcome.error;
-  return generationOf(model, job, sampling, outcome.texts);
+  return generationOf(job, sampling, context, outcome.texts);
 }
 
 /** What one prompt becomes for the batch loop. */
@@ -167,7 +168,7 @@ export async function prepare(
   };
 }
 
-export function generationContext(model: Model, level: CaptureLevel): GenerationContext {
+export function generationContext(model: Model, capture: Capture): GenerationContext {
   return {
     engine: model.parts.engine,
     tokenizer: model.tokenizer,
@@ -175,7 +176,7 @@ export function generationContext(model: Model, level: CaptureLevel): Generation
     eosTokenIds: new Set([...model.config.eosTokenIds, ...model.tokenizer.eosTokenIds]),
     allowedTokens: model.parts.allowedTokens,
     maxContext: model.config.maxContext,
-    kind: model.kindAt(level),
+    kind: model.kindAt(capture),
   };
 }
 
@@ -185,12 +186,27 @@ async function promptIdsOf(model: Model, prompt: Prompt): Promise<Int32Array> {
   return Int32Array.from(prompt.prompt);
 }
 
-function generationOf(model: Model, job: GenerationJob, sampling: AppliedSampling, texts: GeneratedText[]): Generation {
+/** Throws INVARIANT where the routes of a text are not those of its rows: the prompt, and what was drawn but its last token. */
+export function checkRoutes(
+  { trace, tokenIds }: Pick<GeneratedText, "trace" | "tokenIds">,
+  { promptIds }: GenerationJob,
+  { kind }: GenerationContext,
+): void {
+  if (trace === undefined) return;
+  const numTokens =
+    (isRecorded(kind, { origin: 0, segment: SEGMENT.question }) ? promptIds.length : 0) +
+    (isRecorded(kind, { origin: 1, segment: SEGMENT.generated }) ? tokenIds.length - 1 : 0);
+  checkTrace(trace, { numTokens, rules: kind.rules });
+}
+
+function generationOf(
+  job: GenerationJob,
+  sampling: AppliedSampling,
+  context: GenerationContext,
+  texts: readonly GeneratedText[],
+): Generation {
   const samples = texts.map((text): Sample => {
-    if (text.trace !== undefined) {
-      const numTokens = job.promptIds.length + text.tokenIds.length - 1;
-      checkTrace(text.trace, { numTokens, rules: model.rules });
-    }
+    checkRoutes(text, job, context);
     const { promptMs, generateMs } = text.timing;
     const tokensPerSecond = generateMs > 0 ? ((text.tokenIds.length - 1) / generateMs) * 1000 : 0;
     return { ...text, timing: { promptMs, generateMs, tokensPerSecond } };

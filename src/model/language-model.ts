@@ -1,20 +1,20 @@
 /** A model as the eval harness sees one: batches in, results out. The harness declares the same shapes in eval/language-model.ts. */
 import { basename } from "node:path";
 import { packageVersion } from "../native/addon.js";
-import type { CaptureLevel } from "../native/binding.js";
+import type { Capture } from "../router/capture.js";
 import type { ExpertLoad } from "../router/expert-load.js";
 import type { Intervention } from "../router/interventions.js";
 import type { RouterTrace } from "../router/trace.js";
 import { type HashedFile, hashFiles } from "./file-hashes.js";
 import { generateTexts } from "./generate.js";
-import { generationContext, prepare } from "./generation.js";
+import { checkRoutes, generationContext, prepare } from "./generation.js";
 import type { LikelihoodResult } from "./likelihood.js";
 import { commonDtype, type Model } from "./model.js";
 import type { SamplingParameters } from "./sampling.js";
 
 export interface BatchOptions {
   signal?: AbortSignal;
-  trace?: CaptureLevel;
+  trace?: Capture;
   onProgress?: (done: number, total: number) => void;
 }
 
@@ -111,8 +111,10 @@ async function generateBatch(
 ): Promise<BatchGeneration[]> {
   let done = 0;
   const onText = () => onProgress?.(++done, jobs.length);
-  const texts = await generateTexts(jobs, generationContext(model, trace), { signal, onText });
+  const context = generationContext(model, trace);
+  const texts = await generateTexts(jobs, context, { signal, onText });
   return texts.map(([text], index) => {
+    checkRoutes(text!, jobs[index]!, context);
     const { tokenIds, finishReason, trace } = text!;
     return { text: text!.text, tokenIds, finishReason, trace, promptTokens: jobs[index]!.promptIds.length };
   });

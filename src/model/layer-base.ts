@@ -10,7 +10,8 @@ import type { NativeSession, RouteRule, StepRequest, StepResult } from "../nativ
 import { checkInterventions } from "../router/intervention-check.js";
 import { firstTouchedLayer, isNamed } from "../router/intervention-keys.js";
 import { type Intervention, parseInterventions } from "../router/interventions.js";
-import { CHUNK_ROWS, type Model } from "./model.js";
+import { CHUNK_ROWS } from "./forward.js";
+import type { Model } from "./model.js";
 import { fromNativeError, throwIfAborted } from "./native-error.js";
 import type { PairScore, ScoredPair } from "./score.js";
 import { SEGMENT } from "./segments.js";
@@ -244,7 +245,7 @@ export class LayerBase {
     const cancel = () => flag.set();
     signal?.addEventListener("abort", cancel, { once: true });
     try {
-      const result = await this.#session.step({ segments, capture: "counts" }, flag, null);
+      const result = await this.#session.step({ segments }, flag, null);
       if (result.failures !== undefined) throw result.failures[0]!.error;
       return result;
     } catch (error) {

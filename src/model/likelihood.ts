@@ -2,7 +2,7 @@
 import { withProgress } from "../ambient-progress.js";
 import { withAmbientSignal } from "../ambient-signal.js";
 import { invalidArgument, MoescopeError } from "../errors.js";
-import type { CaptureLevel } from "../native/binding.js";
+import { type Capture, isRecorded } from "../router/capture.js";
 import { checkTrace } from "../router/invariants.js";
 import type { RouterTrace } from "../router/trace.js";
 import { type ChatMessage, missingChatTemplate } from "../tokenizer/chat-template.js";
@@ -10,6 +10,7 @@ import { encodePair, truncatePair } from "../tokenizer/encode-pair.js";
 import { dependsOnSegments } from "./layer-base.js";
 import type { Model } from "./model.js";
 import { type ScoredPair, scorePairs } from "./score.js";
+import { SEGMENT } from "./segments.js";
 
 /**
  * A continuation and what comes before it: as text, as a conversation, or as token ids that are taken as they are. With
@@ -20,8 +21,8 @@ export type LikelihoodRequest =
   | { contextIds: ArrayLike<number>; continuationIds: ArrayLike<number> };
 
 export interface LikelihoodOptions {
-  /** How much of the routing to record. Default "counts": none of it row by row. */
-  trace?: CaptureLevel;
+  /** How much of the routing to record, and of which layers and rows. Default "counts": none of it row by row. */
+  trace?: Capture;
   /** Cut contexts that are too long from the left, as lm-evaluation-harness does. Default false: they are an error. */
   truncate?: boolean;
   signal?: AbortSignal;
@@ -36,7 +37,7 @@ export interface LikelihoodResult {
   tokenIds: Int32Array;
   /** Whether each token is the likeliest given those before it. */
   isGreedy: boolean;
-  /** Rows that were read: context and continuation without its last token. Absent at level "counts". */
+  /** Rows that were read and are recorded: of context and continuation without its last token. Absent at level "counts". */
   trace?: RouterTrace;
 }
 
@@ -49,7 +50,8 @@ export async function loglikelihood(
   for (const [index, request] of requests.entries())
     pairs.push(await pairOf(model, request, index, options.truncate ?? false));
   for (const pair of pairs) model.checkReplay(inputIdsOf(pair));
-  const { trace: level = "counts", signal } = options;
+  const { trace: capture = "counts", signal } = options;
+  const kind = model.kindAt(capture);
   const { rules, base } = model;
   const { engine } = model.parts;
   const scores = await withProgress(
@@ -57,13 +59,15 @@ export async function loglikelihood(
     { label: "loglikelihood", unit: "requests", move: (bar, done, total) => bar.update(done, total) },
     (onProgress) =>
       // Routes of the shared layers were not computed for the variant, and are the caller's to ask of a plain one.
-      base !== undefined && level === "counts" && !dependsOnSegments(rules)
+      base !== undefined && kind.level === "counts" && !dependsOnSegments(rules)
         ? base.score(pairs, rules, { signal: withAmbientSignal(signal), onProgress })
-        : scorePairs(pairs, { engine, kind: model.kindAt(level), signal, onProgress }),
+        : scorePairs(pairs, { engine, kind, signal, onProgress }),
   );
   return scores.map(({ tokenLogprobs, isGreedy, trace }, index) => {
     const { contextIds, continuationIds } = pairs[index]!;
-    const numTokens = contextIds.length + continuationIds.length - 1;
+    const numTokens =
+      (isRecorded(kind, { origin: 0, segment: SEGMENT.question }) ? contextIds.length : 0) +
+      (isRecorded(kind, { origin: 0, segment: SEGMENT.choice }) ? continuationIds.length - 1 : 0);
     if (trace !== undefined) checkTrace(trace, { numTokens, rules });
     const logprob = tokenLogprobs.reduce((sum, value) => sum + value, 0);
     if (Number.isNaN(logprob))

@@ -4,21 +4,19 @@ import { withAmbientSignal } from "../ambient-signal.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.js";
 import type { ModelConfig } from "../checkpoint/model-config.js";
 import { planConfigOf } from "../checkpoint/model-config.js";
-import { invalidArgument } from "../errors.js";
 import type { OllamaDefaults } from "../hub/ollama-params.js";
 import { resolveWithDefaults } from "../hub/resolve.js";
 import { loadAddon } from "../native/addon.js";
-import type { CacheType, CaptureLevel, Precision, RouteRule, StepContributions } from "../native/binding.js";
+import type { CacheType, Precision, RouteRule, StepContributions } from "../native/binding.js";
+import { type Capture, capturePlan } from "../router/capture.js";
 import { ExpertLoad } from "../router/expert-load.js";
 import { checkInterventions, type LayeredIntervention } from "../router/intervention-check.js";
 import { canonicalJson, hashInterventions, layerCacheKeys } from "../router/intervention-keys.js";
 import { type Intervention, parseInterventions } from "../router/interventions.js";
-import { checkTrace } from "../router/invariants.js";
 import { assertRouteFits } from "../router/route.js";
 import { compileRules } from "../router/route-rules.js";
 import type { TraceMetadata } from "../router/schema.js";
 import { type RouterShape, routerShapeOf } from "../router/shape.js";
-import type { RouterTrace } from "../router/trace.js";
 import { type ChatMessage, type ChatTemplate, missingChatTemplate } from "../tokenizer/chat-template.js";
 import { loadModelText } from "../tokenizer/load.js";
 import type { Tokenizer } from "../tokenizer/tokenizer.js";
@@ -26,6 +24,7 @@ import { scopedCallbacks } from "./callback-scope.js";
 import { type ContributionOptions, contributionsOf } from "./contributions.js";
 import { chooseDevice } from "./device.js";
 import { Engine } from "./engine.js";
+import { CHUNK_ROWS, type ForwardOptions, type ForwardResult, forward } from "./forward.js";
 import { type GenerateOptions, type Generation, generate, type StreamChunk, stream } from "./generation.js";
 import { languageModelOf, type ModelAsLanguageModel } from "./language-model.js";
 import { LayerBase, type LayerBaseOptions } from "./layer-base.js";
@@ -37,27 +36,7 @@ import { loglikelihoodRolling, type RollingOptions, type RollingResult } from ".
 import { tokensWithText } from "./sampling.js";
 import type { PrefixKind } from "./scheduler/prefix-tree.js";
 import type { SequenceKind } from "./scheduler/sequence.js";
-import { SEGMENT } from "./segments.js";
 import { profileSteps, type StepProfile } from "./step-profile.js";
-
-export interface ForwardOptions {
-  /** Rows whose logits are wanted. Default "last". */
-  logits?: "all" | "last" | "none";
-  /** How much of the routing to record. Default "counts": none of it row by row. */
-  trace?: CaptureLevel;
-  signal?: AbortSignal;
-  onProgress?: (tokensDone: number, tokensTotal: number) => void;
-}
-
-export interface ForwardResult {
-  /** [tokens, vocabSize], [1, vocabSize] or empty, as asked. */
-  logits: Float32Array;
-  /** Absent at level "counts". */
-  trace?: RouterTrace;
-}
-
-/** Rows that native code computes at once; more is faster for long prompts and takes more workspace. */
-export const CHUNK_ROWS: number = 256;
 
 /** What a model and its variants with other interventions share. */
 export interface ModelParts {
@@ -135,6 +114,7 @@ export class Model {
         bytesPerPosition: memory.kvPerToken,
         kvCacheBytes: memory.kvCacheBytes,
         vocabSize,
+        hiddenSize: checkpoint.config.hiddenSize,
         stepRows: CHUNK_ROWS,
       });
       const shape = routerShapeOf(planConfigOf(checkpoint.config));
@@ -202,24 +182,8 @@ export class Model {
   }
 
   /** Logits and routes of these tokens, from position 0. */
-  async forward(ids: ArrayLike<number>, options: ForwardOptions = {}): Promise<ForwardResult> {
-    const { logits = "last", trace: level = "counts", signal, onProgress } = options;
-    const { engine } = this.parts;
-    const tokenIds = Int32Array.from(ids);
-    const numTokens = tokenIds.length;
-    if (numTokens === 0) throw invalidArgument("ids", "at least one token", tokenIds);
-    this.checkReplay(tokenIds);
-    const head = logits === "none" ? { kind: "none" as const } : { kind: "logits" as const, rows: logits };
-    const onRows = onProgress && ((rows: number) => onProgress(rows, numTokens));
-    // Every row runs: whoever looks into a pass wants to see all of it.
-    const kind = { ...this.kindAt(level), cacheKey: undefined };
-    return engine.run(signal, async (call) => {
-      const sequence = call.open(kind, { maxLength: numTokens });
-      const result = await sequence.append({ tokenIds, origin: 0, segment: SEGMENT.question, head, onRows });
-      const { trace } = sequence;
-      if (trace !== undefined) checkTrace(trace, { numTokens, rules: this.rules });
-      return { logits: result.logits, trace };
-    });
+  forward(ids: ArrayLike<number>, options: ForwardOptions = {}): Promise<ForwardResult> {
+    return forward(this, ids, options);
   }
 
   /**
@@ -275,8 +239,11 @@ export class Model {
   }
 
   /** @internal What this model's sequences depend on, and what is recorded of them. */
-  kindAt(level: CaptureLevel): SequenceKind {
-    return { ...this.#keys, level, rules: this.rules, traceMetadata: this.traceMetadata };
+  kindAt(capture: Capture): SequenceKind {
+    const { rules, traceMetadata } = this;
+    const widths = rules.map((rule) => Math.max(rule.k ?? 0, rule.routeK ?? 0));
+    const topK = Math.max(traceMetadata.numExpertsPerToken, ...widths);
+    return { ...this.#keys, ...capturePlan(capture, traceMetadata), topK, rules, traceMetadata };
   }
 
   /** @internal Refuses tokens that a replayed route was not recorded over, naming the first position. */

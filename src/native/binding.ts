@@ -208,14 +208,13 @@ export type CaptureLevel = "counts" | "topk" | "logits" | "hidden";
 
 export interface StepRequest {
   segments: StepSegment[];
-  capture: CaptureLevel;
-  /** Layers that the trace records, by global number. Absent: all. */
-  captureLayers?: Int32Array;
+  /** Where the rows of recorded segments go, one after another from `firstRow` on. Absent: nowhere. */
+  trace?: { block: TraceBlock; firstRow: number };
   /** Whether to sum what experts contribute over the rows. */
   contributions?: boolean;
 }
 
-/** What the router did in a step. Row r is the r-th recorded token of the request, segments one after another. */
+/** What the router did, row by row. */
 export interface StepTrace {
   /** Rows, recorded MoE layers, experts per token in each row-layer, experts. */
   rows: number;
@@ -236,6 +235,18 @@ export interface StepTrace {
   routerLogits: Float32Array;
   /** Absent below level `hidden`. */
   hidden?: StepHidden;
+}
+
+/** Arrays that steps write into: views of native memory, which lives as long as any of them. */
+export interface TraceBlock extends StepTrace {}
+
+export interface TraceBlockOptions {
+  level: Exclude<CaptureLevel, "counts">;
+  rows: number;
+  /** Slots of a row: at least the model's top-k, and what interventions on recorded sequences can choose. */
+  topK: number;
+  /** Layers to record, by global number. Absent: all. */
+  layers?: Int32Array;
 }
 
 /** What level `hidden` adds. */
@@ -280,8 +291,6 @@ export interface StepResult {
   topIds: Int32Array;
   topLogprobs: Float32Array;
   sampledIds: Int32Array;
-  /** Absent at level `counts`. */
-  trace?: StepTrace;
   /** Absent unless asked for. */
   contributions?: StepContributions;
   /**
@@ -315,6 +324,8 @@ export interface NativeSession {
    * A token that differs from the base's ends the sharing.
    */
   shareLowerLayers(sequence: number, base: number, layer: number): void;
+  /** Room for `rows` rows of routes, allocated once. */
+  createTraceBlock(options: TraceBlockOptions): TraceBlock;
   step(
     request: StepRequest,
     cancel: CancelFlag | null,

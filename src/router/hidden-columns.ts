@@ -62,29 +62,29 @@ export function sliceHidden({ hidden, layout }: TraceParts, start: number, end: 
   return mapHidden(hidden, (values, name) => values.subarray(start * widths[name], end * widths[name]));
 }
 
-/** Copies of what belongs to some MoE layers, by global number; the residual stream of no other layer stays. */
-export function pickHidden({ hidden, layout }: TraceParts, layers: readonly number[]): HiddenColumns | undefined {
+/** Copies of what belongs to some layers, by global number. */
+export function pickHidden({ hidden, layout }: TraceParts, wanted: readonly number[]): HiddenColumns | undefined {
   if (hidden === undefined) return undefined;
-  const { residualLayers } = hidden;
   const widths = hiddenWidths(layout, hidden);
   const picked = mapHidden(hidden, (values, name) => {
-    const from = name === "residual" ? residualLayers : layout.layers;
-    return pickColumns(values, widths[name], from, layers);
+    const from = name === "residual" ? hidden.residualLayers : layout.layers;
+    const own = from.filter((layer) => wanted.includes(layer));
+    return pickColumns(values, widths[name], from, own);
   });
-  return { ...picked, residualLayers: layers };
+  return { ...picked, residualLayers: hidden.residualLayers.filter((layer) => wanted.includes(layer)) };
 }
 
-/** The layers `wanted` of values [tokens, from.length, any width]; the array itself where those are all. */
-export function pickColumns(
-  values: Float32Array,
+/** The layers `wanted`, ascending, of values [tokens, from.length, any width]; the array itself where those are all. */
+export function pickColumns<T extends Float32Array | Int32Array | Uint16Array | Uint8Array>(
+  values: T,
   perToken: number,
   from: readonly number[],
   wanted: readonly number[],
-): Float32Array {
+): T {
   if (wanted.length === from.length || perToken === 0) return values;
   const width = perToken / from.length;
   const numTokens = values.length / perToken;
-  const picked = new Float32Array(numTokens * wanted.length * width);
+  const picked = new (values.constructor as new (length: number) => T)(numTokens * wanted.length * width);
   const places = wanted.map((layer) => from.indexOf(layer));
   for (let token = 0; token < numTokens; token++) {
     for (const [index, place] of places.entries()) {

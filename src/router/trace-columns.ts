@@ -2,7 +2,7 @@
 
 import { invalidArgument } from "../errors.js";
 import type { StepTrace } from "../native/binding.js";
-import { type HiddenColumns, joinHidden, pickHidden, sliceHidden, widenHidden } from "./hidden-columns.js";
+import { type HiddenColumns, joinHidden, pickColumns, pickHidden, sliceHidden, widenHidden } from "./hidden-columns.js";
 import { EMPTY_SLOT, type TraceKey, type TraceLayout } from "./schema.js";
 
 /** One array per column, tokens outermost; L layers, k slots, E experts. */
@@ -72,17 +72,19 @@ export function columnsOfStep(step: StepTrace, runs: readonly TokenRun[]): Pick<
     keys: new Int32Array(numTokens),
     ...{ topkExperts, topkWeights, sharedGate, margin, intervened, routerLogits },
   };
+  const keys: TraceKey[] = [];
+  const indexOfKey = new Map<string, number>();
   let start = 0;
-  for (const [index, { tokenIds, firstPosition, origin, segment }] of runs.entries()) {
+  for (const { tokenIds, firstPosition, origin, segment, key = {} } of runs) {
     const end = start + tokenIds.length;
     columns.tokenIds.set(tokenIds, start);
     for (let row = start; row < end; row++) columns.positions[row] = firstPosition + row - start;
     columns.origins.fill(origin, start, end);
     columns.segments.fill(segment, start, end);
-    columns.keys.fill(index, start, end);
+    columns.keys.fill(internKey(key, keys, indexOfKey), start, end);
     start = end;
   }
-  return { columns, keys: runs.map((run) => run.key ?? {}) };
+  return { columns, keys };
 }
 
 /** Views of the tokens [start, end). */
@@ -94,25 +96,15 @@ export function sliceTokens(parts: TraceParts, start: number, end: number): Trac
   return { ...parts, columns, hidden: sliceHidden(parts, start, end) };
 }
 
-/** Copies of some layers of every token; `layerIndexes` index `layout.layers`. */
-export function pickLayers(parts: TraceParts, layerIndexes: readonly number[]): TraceParts {
-  const numLayers = parts.layout.layers.length;
-  const numTokens = parts.columns.tokenIds.length;
+/** Copies of some layers of every token, by global number; a dense layer has a residual stream at most. */
+export function pickLayers(parts: TraceParts, wanted: readonly number[]): TraceParts {
+  const { layers } = parts.layout;
+  const picked = layers.filter((layer) => wanted.includes(layer));
   const widths = columnWidths(parts.layout);
-  const columns = mapColumns(parts.columns, (values, name) => {
-    if (PER_TOKEN.has(name) || widths[name] === 0) return values;
-    const width = widths[name] / numLayers;
-    const picked = emptyLike(values, numTokens * layerIndexes.length * width);
-    for (let token = 0; token < numTokens; token++) {
-      for (const [index, layerIndex] of layerIndexes.entries()) {
-        const from = (token * numLayers + layerIndex) * width;
-        picked.set(values.subarray(from, from + width), (token * layerIndexes.length + index) * width);
-      }
-    }
-    return picked;
-  });
-  const layers = layerIndexes.map((index) => parts.layout.layers[index]!);
-  return { ...parts, columns, layout: { ...parts.layout, layers }, hidden: pickHidden(parts, layers) };
+  const columns = mapColumns(parts.columns, (values, name) =>
+    PER_TOKEN.has(name) ? values : pickColumns(values, widths[name], layers, picked),
+  );
+  return { ...parts, columns, layout: { ...parts.layout, layers: picked }, hidden: pickHidden(parts, wanted) };
 }
 
 /** All tokens one after another in one set of arrays; the parts' layouts differ in `topK` and `segments` at most. */

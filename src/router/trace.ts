@@ -26,6 +26,27 @@ import {
 } from "./trace-columns.js";
 import { partsOf, tableOf } from "./trace-table.js";
 
+/** A trace of no tokens. `layers` as a capture names them; absent: all. */
+export function emptyTrace(
+  metadata: TraceMetadata,
+  level: RecordedLevel,
+  layers: readonly number[] | undefined,
+): RouterTrace {
+  const own = layers === undefined ? metadata.moeLayers : metadata.moeLayers.filter((layer) => layers.includes(layer));
+  const [ints, floats, bytes] = [new Int32Array(0), new Float32Array(0), new Uint8Array(0)];
+  const step = {
+    ...{ rows: 0, topK: metadata.numExpertsPerToken, numMoeLayers: own.length, numExperts: metadata.numExperts },
+    ...{ topkExperts: new Uint16Array(0), topkWeights: floats, sharedGate: floats, margin: floats, intervened: bytes },
+    routerLogits: floats,
+    hidden: { routerInput: floats, expertNorms: floats, sharedNorm: floats, residual: floats },
+  };
+  return RouterTrace.fromStep(step, [{ tokenIds: ints, firstPosition: 0, origin: 0, segment: 0 }], {
+    metadata,
+    level,
+    layers,
+  });
+}
+
 const LEVELS: readonly RecordedLevel[] = ["topk", "logits", "hidden"];
 
 /**
@@ -140,19 +161,18 @@ export class RouterTrace implements TraceParts {
     return new RouterTrace(sliceTokens(this, Math.min(start, last), last));
   }
 
-  /** These layers alone, by global number, in ascending order. Throws INVALID_ARGUMENT for a layer that is not in the trace. */
+  /**
+   * These layers alone, by global number, in ascending order; at level hidden also dense ones, which have a residual stream and no
+   * routes. Throws INVALID_ARGUMENT for a layer that is not in the trace.
+   */
   selectLayers(layers: readonly number[]): RouterTrace {
-    const indexes = layers.map((layer) => {
-      const index = this.layers.indexOf(layer);
-      if (index < 0) throw invalidArgument("layer", `one of ${this.layers.join(", ")}`, layer);
-      return index;
-    });
-    return new RouterTrace(
-      pickLayers(
-        this,
-        [...new Set(indexes)].sort((a, b) => a - b),
-      ),
-    );
+    const residual = this.hidden?.residualLayers ?? [];
+    const unknown = layers.find((layer) => !this.layers.includes(layer) && !residual.includes(layer));
+    if (unknown !== undefined) {
+      const known = [...new Set([...this.layers, ...residual])].sort((a, b) => a - b);
+      throw invalidArgument("layer", `one of ${known.join(", ")}`, unknown);
+    }
+    return new RouterTrace(pickLayers(this, layers));
   }
 
   /** The same rows without what a higher level adds. Throws INVALID_ARGUMENT where this trace has less. */

@@ -44,7 +44,7 @@ describeWithRealWeights("a dense checkpoint as a mixture of experts", ["golden/r
     const sequence = session.createSequence([]);
     const head = { kind: "logits" as const, rows: "all" as const };
     const segments = [{ sequence, tokenIds, origin: 0 as const, segment: 0, head }];
-    const { logits } = await session.step({ segments, capture: "counts" }, null, null);
+    const { logits } = await session.step({ segments }, null, null);
     const counts = session.expertCounts();
     session.dispose();
     native.dispose();

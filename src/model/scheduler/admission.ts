@@ -34,13 +34,13 @@ export function findDonor(
   active: Iterable<Sequence>,
   length: number,
 ): { sequence: Sequence; until: number } | undefined {
-  const { symbols, kind } = sequence;
+  const { symbols, wanted } = sequence;
   const limit = reusableLength(sequence);
   let best: { sequence: Sequence; until: number } | undefined;
   let most = length + MIN_PREFIX - 1;
   for (const other of active) {
     // The first comparison spares the second in nearly all cases.
-    if (other.isClosed || other.symbolAt(length) !== symbols[length] || !answers(other.kind, kind)) continue;
+    if (other.isClosed || other.symbolAt(length) !== symbols[length] || !answers(other.kind, wanted)) continue;
     const until = Math.min(limit, commonPrefix(other.symbols, symbols));
     if (until <= most) continue;
     most = until;

@@ -4,6 +4,7 @@
  * hit gives the same bits as computing the prefix. Nothing here waits: the scheduler calls it between steps.
  */
 import type { CaptureLevel } from "../../native/binding.js";
+import { CAPTURE_LEVELS, coversLayers } from "../../router/capture.js";
 import { RouterTrace } from "../../router/trace.js";
 import { joinParts } from "../../router/trace-columns.js";
 
@@ -14,6 +15,8 @@ export interface PrefixKind {
   /** Identity of all that acts on the routes. */
   routesKey: string;
   level: CaptureLevel;
+  /** Layers whose routes are recorded. Absent: all. */
+  layers?: readonly number[];
 }
 
 /** Native sequences as the tree needs them. */
@@ -35,7 +38,7 @@ export interface PrefixNode {
   symbols: Int32Array;
   /** Holds at least `to` positions. */
   sequence: number;
-  routes: { key: string; level: CaptureLevel; trace: RouterTrace } | undefined;
+  routes: { key: string; level: CaptureLevel; layers: readonly number[] | undefined; trace: RouterTrace } | undefined;
   /** Sequences under way that began with it. */
   pins: number;
   bytes: number;
@@ -50,13 +53,16 @@ export interface PrefixMatch {
 /** Shorter prefixes cost less to compute than to keep. */
 export const MIN_PREFIX: number = 16;
 
-const LEVELS: readonly CaptureLevel[] = ["counts", "topk", "logits", "hidden"];
-
-/** Whether routes captured for one kind answer another. */
+/** Whether what is computed for one kind answers another. */
 export function answers(stored: PrefixKind, asked: PrefixKind): boolean {
   if (stored.cacheKey === undefined || stored.cacheKey !== asked.cacheKey) return false;
-  if (asked.level === "counts") return true;
-  return stored.routesKey === asked.routesKey && LEVELS.indexOf(stored.level) >= LEVELS.indexOf(asked.level);
+  return asked.level === "counts" || (stored.routesKey === asked.routesKey && holds(stored, asked));
+}
+
+/** Whether one capture has all of another. */
+function holds(stored: Pick<PrefixKind, "level" | "layers">, asked: Pick<PrefixKind, "level" | "layers">): boolean {
+  const isHigh = CAPTURE_LEVELS.indexOf(stored.level) >= CAPTURE_LEVELS.indexOf(asked.level);
+  return isHigh && coversLayers(stored.layers, asked.layers);
 }
 
 export class PrefixTree {
@@ -101,11 +107,12 @@ export class PrefixTree {
   }
 
   /** Routes of the first `length` positions at the level of `kind`, from a match; nothing at level `counts`. */
-  routesOf({ node, length }: PrefixMatch, { level }: PrefixKind): RouterTrace | undefined {
+  routesOf({ node, length }: PrefixMatch, { level, layers }: PrefixKind): RouterTrace | undefined {
     if (level === "counts") return undefined;
     const parts: RouterTrace[] = [];
     for (let at: PrefixNode | undefined = node; at?.parent !== undefined; at = at.parent) {
-      parts.unshift(at.routes!.trace.slice(0, length - at.from).atLevel(level));
+      const stored = at.routes!.trace.slice(0, length - at.from).atLevel(level);
+      parts.unshift(layers === undefined ? stored : stored.selectLayers(layers));
     }
     return RouterTrace.concat(parts);
   }
@@ -207,7 +214,8 @@ export class PrefixTree {
   /** Puts routes in place of lesser ones, or of those of another intervention on the same keys and values. */
   #improveRoutes(node: PrefixNode, kind: PrefixKind, trace: RouterTrace | undefined): void {
     if (trace === undefined || kind.level === "counts" || hasRoutes(node, kind)) return;
-    node.routes = { key: kind.routesKey, level: kind.level, trace: copyRows(trace, node.from, node.to) };
+    const { routesKey: key, level, layers } = kind;
+    node.routes = { key, level, layers, trace: copyRows(trace, node.from, node.to) };
     this.#weigh(node);
   }
 
@@ -219,9 +227,8 @@ export class PrefixTree {
   }
 }
 
-function hasRoutes({ routes }: PrefixNode, { level, routesKey }: PrefixKind): boolean {
-  if (level === "counts") return true;
-  return routes !== undefined && routes.key === routesKey && LEVELS.indexOf(routes.level) >= LEVELS.indexOf(level);
+function hasRoutes({ routes }: PrefixNode, asked: PrefixKind): boolean {
+  return asked.level === "counts" || (routes !== undefined && routes.key === asked.routesKey && holds(routes, asked));
 }
 
 /** Rows [from, to) in arrays of their own: a view would keep the whole alive. */

@@ -11,7 +11,8 @@ import { Call } from "./call.js";
 import { PrefixTree } from "./prefix-tree.js";
 import { Sequence, type SequenceKind, type SequenceOptions } from "./sequence.js";
 import { shareRows } from "./share-rows.js";
-import { deliver, inheritedRoutes, type Piece, stepRequest } from "./step.js";
+import { deliver, inheritedRoutes, type Piece, recordedFromStart, stepRequest } from "./step.js";
+import { TraceBlocks } from "./trace-blocks.js";
 
 export interface SchedulerOptions {
   /** Bytes that one position takes in the key/value cache. */
@@ -19,6 +20,7 @@ export interface SchedulerOptions {
   /** Key/value bytes for sequences under way and kept prefixes together; a single sequence may exceed it. */
   kvCacheBytes: number;
   vocabSize: number;
+  hiddenSize: number;
   /** Rows of one step; more where a single call reads prompts and a step stays short. */
   stepRows: number;
 }
@@ -48,6 +50,7 @@ export class Scheduler {
   readonly #session: NativeSession;
   readonly #options: SchedulerOptions;
   readonly #tree: PrefixTree;
+  readonly #blocks: TraceBlocks;
   readonly #calls = new Set<Call>();
   readonly #active = new Set<Sequence>();
   /** Closed, but what they hold is not given back yet. */
@@ -63,6 +66,7 @@ export class Scheduler {
   constructor(session: NativeSession, options: SchedulerOptions) {
     this.#session = session;
     this.#options = options;
+    this.#blocks = new TraceBlocks(session, options.hiddenSize);
     this.#tree = new PrefixTree({
       fork: (sequence, length) => session.forkSequence(sequence, length, []),
       release: (sequence) => session.releaseSequence(sequence),
@@ -197,7 +201,8 @@ export class Scheduler {
 
   /** Runs a step. An error is that of the one sequence that alone gives it too; the others go on. */
   async #runStep(pieces: readonly Piece[]): Promise<void> {
-    const request = stepRequest(pieces);
+    const block = this.#blocks.roomFor(pieces);
+    const request = stepRequest(pieces, block);
     const flag = new (loadAddon().CancelFlag)();
     this.#step = { pieces, flag };
     const start = performance.now();
@@ -208,8 +213,9 @@ export class Scheduler {
     this.#step = undefined;
     const rows = pieces.reduce((sum, piece) => sum + piece.rows, 0);
     this.#rowsPerSecond = (1000 * rows) / (performance.now() - start);
-    if ("result" in outcome) deliver(pieces, request, outcome.result, this.#options.vocabSize);
-    else await this.#isolate(pieces, outcome.error);
+    if ("result" in outcome) deliver(pieces, request, { result: outcome.result, block }, this.#options.vocabSize);
+    if (block !== undefined) this.#blocks.afterStep(block);
+    if ("error" in outcome) await this.#isolate(pieces, outcome.error);
   }
 
   /** After a step that failed, and so changed nothing: runs it again in halves, until the error has one owner. */
@@ -246,7 +252,10 @@ export class Scheduler {
   }
 
   #keepPrefix({ symbols, kind, trace, hold }: Sequence, length: number): void {
-    this.#tree.insert(symbols.subarray(0, length), hold!.sequence, kind, trace);
+    const recorded = trace === undefined ? 0 : Math.min(length, recordedFromStart(trace));
+    this.#tree.insert(symbols.subarray(0, recorded), hold!.sequence, kind, trace);
+    if (recorded < length)
+      this.#tree.insert(symbols.subarray(0, length), hold!.sequence, { ...kind, level: "counts" }, undefined);
   }
 
   #admit(): void {
@@ -277,7 +286,7 @@ export class Scheduler {
   }
 
   #matchOf(sequence: Sequence): ReturnType<PrefixTree["match"]> {
-    return this.#tree.match(sequence.symbols.subarray(0, reusableLength(sequence)), sequence.kind);
+    return this.#tree.match(sequence.symbols.subarray(0, reusableLength(sequence)), sequence.wanted);
   }
 
   /** Gives a sequence its place on the device; false where there is no memory for it yet. */
@@ -311,8 +320,8 @@ export class Scheduler {
     sequence.computed = length;
     if (match !== undefined) {
       this.#tree.touch(match.node);
-      const routes = this.#tree.routesOf(match, kind);
-      if (routes !== undefined) sequence.addTrace(inheritedRoutes(routes, sequence.pending!.append));
+      const routes = this.#tree.routesOf(match, sequence.wanted);
+      if (routes !== undefined) sequence.routes.inherit(inheritedRoutes(routes, sequence.pending!.append));
       if (length === sequence.length) sequence.succeed();
     }
     return true;

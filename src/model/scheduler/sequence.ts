@@ -1,15 +1,19 @@
 /** One text under way: its tokens, what of them is computed, and the append that it waits for. */
 import { AbortError } from "../../errors.js";
 import type { RouteRule } from "../../native/binding.js";
+import { type CapturePlan, isRecorded } from "../../router/capture.js";
 import type { TraceMetadata } from "../../router/schema.js";
-import { RouterTrace } from "../../router/trace.js";
+import type { RouterTrace } from "../../router/trace.js";
 import type { Call } from "./call.js";
 import type { PrefixKind, PrefixNode } from "./prefix-tree.js";
+import { SequenceRoutes } from "./routes.js";
 import { type Append, type AppendResult, Outputs } from "./work.js";
 
 /** What a sequence's rows depend on beside its tokens, and what is recorded of them. */
-export interface SequenceKind extends PrefixKind {
+export interface SequenceKind extends PrefixKind, CapturePlan {
   rules: readonly RouteRule[];
+  /** Slots of its rows: the model's top-k, or what the rules can make of it. */
+  topK: number;
   traceMetadata: TraceMetadata;
 }
 
@@ -38,6 +42,9 @@ export interface Hold {
   prefix: PrefixNode | undefined;
 }
 
+/** Of a token's symbol where rules ask for its origin and segment, which is below 128; the largest vocabularies are of some 2^18 tokens. */
+const LABELS = 256;
+
 export class Sequence {
   /** Positions whose keys and values are there. */
   computed = 0;
@@ -49,10 +56,10 @@ export class Sequence {
   servedAt = -1;
   /** Another sequence that is about to compute `until` positions that this one needs as well. */
   donor: { sequence: Sequence; until: number } | undefined;
-  readonly #symbolOf: (tokenId: number, append: Append) => number;
+  readonly routes: SequenceRoutes;
+  readonly #isLabelled: boolean;
   #symbols = new Int32Array(64);
   #length = 0;
-  #traces: RouterTrace[] = [];
 
   constructor(
     readonly call: Call,
@@ -62,7 +69,8 @@ export class Sequence {
     private readonly vocabSize: number,
   ) {
     this.keep = options.keep ?? options.maxLength;
-    this.#symbolOf = dependsOnText(kind.rules) ? labelledSymbol : (tokenId) => tokenId;
+    this.#isLabelled = dependsOnText(kind.rules);
+    this.routes = new SequenceRoutes(kind, (from, to) => this.#tokensOf(from, to));
   }
 
   /** Tokens appended so far, those that are not computed yet included. */
@@ -79,14 +87,14 @@ export class Sequence {
     return position < this.#length ? this.#symbols[position] : undefined;
   }
 
-  /** Routes of all computed positions; undefined at level `counts`. A view: `computed` marks the rows that ran for this sequence. */
+  /** Routes of the computed positions that are recorded; undefined at level `counts`. `computed` marks the rows that ran for it. */
   get trace(): RouterTrace | undefined {
-    if (this.#traces.length > 1) this.#traces = [RouterTrace.concat(this.#traces)];
-    return this.#traces[0];
+    return this.routes.trace;
   }
 
-  addTrace(trace: RouterTrace): void {
-    this.#traces.push(trace);
+  /** What a kept prefix must have to serve the append that waits: routes only of rows that are recorded. */
+  get wanted(): PrefixKind {
+    return isRecorded(this.kind, this.pending!.append) ? this.kind : { ...this.kind, level: "counts" };
   }
 
   /** Computes these tokens behind those before. One at a time; an error or an abort ends the sequence. */
@@ -133,17 +141,20 @@ export class Sequence {
       grown.set(this.symbols);
       this.#symbols = grown;
     }
-    for (const [index, id] of tokenIds.entries()) this.#symbols[this.#length + index] = this.#symbolOf(id, append);
+    const { origin, segment } = append;
+    for (const [index, id] of tokenIds.entries()) {
+      this.#symbols[this.#length + index] = this.#isLabelled ? id * LABELS + segment * 2 + origin : id;
+    }
     this.#length += tokenIds.length;
+  }
+
+  #tokensOf(from: number, to: number): Int32Array {
+    const symbols = this.#symbols.slice(from, to);
+    return this.#isLabelled ? symbols.map((symbol) => Math.floor(symbol / LABELS)) : symbols;
   }
 }
 
 /** Whether a rule asks where a token came from: then equal tokens at equal positions are not enough. */
 function dependsOnText(rules: readonly RouteRule[]): boolean {
   return rules.some((rule) => rule.origin !== undefined || rule.segments !== undefined);
-}
-
-/** Labels below 128; the largest vocabularies are of some 2^18 tokens. */
-function labelledSymbol(tokenId: number, { origin, segment }: Append): number {
-  return tokenId * 256 + segment * 2 + origin;
 }

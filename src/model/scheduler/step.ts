@@ -1,8 +1,10 @@
 /** One native step: the pieces of the sequences in it, and what each of them gets of the result. */
-import type { CaptureLevel, HeadSpec, StepRequest, StepResult, StepTrace } from "../../native/binding.js";
+import type { HeadSpec, StepRequest, StepResult } from "../../native/binding.js";
+import { isRecorded } from "../../router/capture.js";
 import { RouterTrace } from "../../router/trace.js";
 import { fromNativeError } from "../native-error.js";
 import type { Sequence } from "./sequence.js";
+import type { RecordingBlock } from "./trace-blocks.js";
 import { type Append, headOfRows, OutputCursor } from "./work.js";
 
 /** The next rows of one sequence's append. */
@@ -11,12 +13,10 @@ export interface Piece {
   rows: number;
 }
 
-const LEVELS: readonly CaptureLevel[] = ["counts", "topk", "logits", "hidden"];
-
-/** Captures at the highest level that any of them wants: watching changes no bit. */
-export function stepRequest(pieces: readonly Piece[]): StepRequest {
-  const levels = pieces.map(({ sequence }) => LEVELS.indexOf(sequence.kind.level));
-  return { segments: pieces.map(segmentOf), capture: LEVELS[Math.max(...levels)]! };
+/** `block`: where the routes go, if any are recorded. */
+export function stepRequest(pieces: readonly Piece[], block: RecordingBlock | undefined): StepRequest {
+  const segments = pieces.map(segmentOf);
+  return block === undefined ? { segments } : { segments, trace: { block: block.native, firstRow: block.used } };
 }
 
 function segmentOf(piece: Piece): StepRequest["segments"][number] {
@@ -28,7 +28,7 @@ function segmentOf(piece: Piece): StepRequest["segments"][number] {
     origin: append.origin,
     segment: append.segment,
     head: headOf(piece),
-    isRecorded: piece.sequence.kind.level !== "counts",
+    isRecorded: isRecorded(piece.sequence.kind, append),
   };
 }
 
@@ -42,10 +42,14 @@ function headOf({ sequence, rows }: Piece): HeadSpec {
  * Hands a result out. A sequence that was closed meanwhile gets nothing, one whose callback failed gets what that threw; an append that is
  * done is answered.
  */
-export function deliver(pieces: readonly Piece[], request: StepRequest, result: StepResult, vocabSize: number): void {
+export function deliver(
+  pieces: readonly Piece[],
+  request: StepRequest,
+  { result, block }: { result: StepResult; block: RecordingBlock | undefined },
+  vocabSize: number,
+): void {
   const cursor = new OutputCursor(result, vocabSize);
   const failures = new Map(result.failures?.map(({ segment, error }) => [segment, { error }]));
-  let row = 0;
   for (const [index, { sequence, rows }] of pieces.entries()) {
     const { head, isRecorded } = request.segments[index]!;
     const { pending } = sequence;
@@ -55,86 +59,28 @@ export function deliver(pieces: readonly Piece[], request: StepRequest, result: 
       cursor.skip(head, rows);
     } else {
       cursor.take(head, rows, pending.outputs);
-      advance(sequence, result.trace, row, rows);
+      if (isRecorded) recordRows(sequence, block!, rows);
+      advance(sequence, rows);
     }
-    if (isRecorded) row += rows;
+    if (isRecorded) block!.used += rows;
   }
 }
 
-function advance(sequence: Sequence, trace: StepTrace | undefined, firstRow: number, rows: number): void {
+function recordRows({ routes, pending, computed }: Sequence, block: RecordingBlock, rows: number): void {
+  const { origin, segment } = pending!.append;
+  routes.record({ block, firstRow: block.used, rows, firstPosition: computed, origin, segment });
+}
+
+function advance(sequence: Sequence, rows: number): void {
   const { append, start } = sequence.pending!;
+  sequence.computed += rows;
   try {
-    if (trace !== undefined) addRoutes(sequence, trace, firstRow, rows);
-    sequence.computed += rows;
     append.onRows?.(sequence.computed - start);
   } catch (error) {
     sequence.fail(error);
     return;
   }
   if (sequence.computed === start + append.tokenIds.length) sequence.succeed();
-}
-
-/** Gives a sequence the routes of its rows: those that it asked for, as wide as its own rules make them, in arrays of their own. */
-function addRoutes(sequence: Sequence, trace: StepTrace, firstRow: number, rows: number): void {
-  const { level, rules, traceMetadata } = sequence.kind;
-  if (level === "counts") return;
-  const { append, start } = sequence.pending!;
-  const from = sequence.computed - start;
-  const widths = rules.map((rule) => Math.max(rule.k ?? 0, rule.routeK ?? 0));
-  const topK = Math.max(traceMetadata.numExpertsPerToken, ...widths);
-  const run = {
-    tokenIds: append.tokenIds.slice(from, from + rows),
-    firstPosition: sequence.computed,
-    origin: append.origin,
-    segment: append.segment,
-  };
-  const own = rowsOfTrace(trace, { firstRow, rows, topK, level });
-  sequence.addTrace(RouterTrace.fromStep(own, [run], { metadata: traceMetadata, level }));
-}
-
-interface RowRange {
-  firstRow: number;
-  rows: number;
-  topK: number;
-  level: CaptureLevel;
-}
-
-function rowsOfTrace(trace: StepTrace, { firstRow, rows, topK, level }: RowRange): StepTrace {
-  const { numMoeLayers, numExperts, hidden } = trace;
-  const part = <T extends Float32Array | Uint8Array>(values: T, width: number): T =>
-    values.slice(firstRow * width, (firstRow + rows) * width) as T;
-  const slots = <T extends Float32Array | Uint16Array>(values: T): T => {
-    const width = numMoeLayers * trace.topK;
-    return narrow(values.slice(firstRow * width, (firstRow + rows) * width) as T, trace.topK, topK);
-  };
-  return {
-    ...{ rows, numMoeLayers, topK, numExperts },
-    topkExperts: slots(trace.topkExperts),
-    topkWeights: slots(trace.topkWeights),
-    sharedGate: part(trace.sharedGate, trace.sharedGate.length === 0 ? 0 : numMoeLayers),
-    margin: part(trace.margin, numMoeLayers),
-    intervened: part(trace.intervened, numMoeLayers),
-    routerLogits: part(trace.routerLogits, level === "topk" ? 0 : numMoeLayers * numExperts),
-    ...(level === "hidden" &&
-      hidden !== undefined && {
-        hidden: {
-          routerInput: part(hidden.routerInput, hidden.routerInput.length / trace.rows),
-          expertNorms: slots(hidden.expertNorms),
-          sharedNorm: part(hidden.sharedNorm, hidden.sharedNorm.length / trace.rows),
-          residual: part(hidden.residual, hidden.residual.length / trace.rows),
-        },
-      }),
-  };
-}
-
-/** The first `to` of every `from` slots: a neighbour's rules may have made the step's rows wider. */
-function narrow<T extends Float32Array | Uint16Array>(values: T, from: number, to: number): T {
-  if (from === to) return values;
-  const narrowed = new (values.constructor as new (length: number) => T)((values.length / from) * to);
-  for (let row = 0; row < values.length / from; row++) {
-    narrowed.set(values.subarray(row * from, row * from + to), row * to);
-  }
-  return narrowed;
 }
 
 /** Routes of a cached prefix as the sequence that begins with it owns them: not computed for it, and its own text. */
@@ -146,4 +92,10 @@ export function inheritedRoutes(routes: RouterTrace, { origin, segment }: Append
     segments: new Int32Array(owned.numTokens).fill(segment),
   };
   return new RouterTrace({ ...owned, columns });
+}
+
+/** Positions from the beginning of the text on that a trace has, none left out. */
+export function recordedFromStart({ columns: { positions } }: RouterTrace): number {
+  const gap = positions.findIndex((position, row) => position !== row);
+  return gap < 0 ? positions.length : gap;
 }

@@ -1,0 +1,105 @@
+/**
+ * Native memory that steps record routes in: blocks that are allocated once and written again and again. A step only says where its rows
+ * go; what sequences have in a block is copied out, many steps at once, when the block is full.
+ */
+import type { NativeSession, TraceBlock } from "../../native/binding.js";
+import { bytesPerToken, CAPTURE_LEVELS, type CapturePlan, isRecorded } from "../../router/capture.js";
+import type { SequenceRoutes } from "./routes.js";
+import type { Sequence } from "./sequence.js";
+import type { Piece } from "./step.js";
+
+/** What of a step's routes is recorded: at least what any of its sequences wants. */
+type BlockKind = Required<Pick<CapturePlan, "level">> & Pick<CapturePlan, "layers"> & { topK: number };
+
+/** Rows of a block: enough steps for one copy, as long as they are small. */
+const MAX_ROWS = 1024;
+const BLOCK_BYTES = 2 ** 20;
+/** A block that a long prompt made larger than this is not kept. */
+const KEPT_BYTES = 2 ** 26;
+/** Blocks of different kinds that are kept for calls that want different things. */
+const MAX_BLOCKS = 4;
+
+export class RecordingBlock {
+  /** Rows that are written. */
+  used = 0;
+  readonly #holders = new Set<SequenceRoutes>();
+
+  constructor(
+    readonly native: TraceBlock,
+    readonly kind: BlockKind,
+    readonly bytes: number,
+  ) {}
+
+  /** Somebody has rows here. */
+  hold(routes: SequenceRoutes): void {
+    this.#holders.add(routes);
+  }
+
+  /** Copies out what sequences have here; then all of it can be written again. */
+  empty(): void {
+    for (const routes of this.#holders) routes.settle();
+    this.#holders.clear();
+    this.used = 0;
+  }
+}
+
+export class TraceBlocks {
+  readonly #session: NativeSession;
+  readonly #hiddenSize: number;
+  /** By kind, the least recently used first. */
+  readonly #blocks = new Map<string, RecordingBlock>();
+
+  constructor(session: NativeSession, hiddenSize: number) {
+    this.#session = session;
+    this.#hiddenSize = hiddenSize;
+  }
+
+  /** A block with room for the recorded rows of a step, from `used` on; undefined where none are recorded. */
+  roomFor(pieces: readonly Piece[]): RecordingBlock | undefined {
+    const recorded = pieces.filter(({ sequence }) => isRecorded(sequence.kind, sequence.pending!.append));
+    if (recorded.length === 0) return undefined;
+    const rows = recorded.reduce((sum, piece) => sum + piece.rows, 0);
+    const kind = commonKind(recorded);
+    const name = `${kind.level} ${kind.topK} ${kind.layers?.join() ?? "all"}`;
+    const known = this.#blocks.get(name);
+    if (known !== undefined && rows <= known.native.rows) {
+      if (known.used + rows > known.native.rows) known.empty();
+      return known;
+    }
+    if (known !== undefined) this.#drop(name, known);
+    for (const [oldest, block] of this.#blocks) if (this.#blocks.size >= MAX_BLOCKS) this.#drop(oldest, block);
+    const made = this.#create(kind, rows, recorded[0]!.sequence);
+    this.#blocks.set(name, made);
+    return made;
+  }
+
+  /** A step is over: what it made too large to keep is let go. */
+  afterStep(block: RecordingBlock): void {
+    if (block.bytes <= KEPT_BYTES) return;
+    for (const [name, known] of this.#blocks) if (known === block) this.#drop(name, known);
+  }
+
+  #create(kind: BlockKind, rows: number, { kind: { traceMetadata } }: Sequence): RecordingBlock {
+    const { topK, level, layers } = kind;
+    const perRow = bytesPerToken(kind, traceMetadata, { topK, hiddenSize: this.#hiddenSize });
+    const numRows = Math.max(rows, Math.min(MAX_ROWS, Math.floor(BLOCK_BYTES / Math.max(1, perRow))));
+    const options = { level, topK, rows: numRows, ...(layers && { layers: Int32Array.from(layers) }) };
+    return new RecordingBlock(this.#session.createTraceBlock(options as never), kind, numRows * perRow);
+  }
+
+  #drop(name: string, block: RecordingBlock): void {
+    block.empty();
+    this.#blocks.delete(name);
+  }
+}
+
+/** Watching more changes no bit, so neighbours with different wishes share a block. */
+function commonKind(pieces: readonly Piece[]): BlockKind {
+  const kinds = pieces.map(({ sequence }) => sequence.kind);
+  if (kinds.length === 1) return kinds[0]!;
+  const level = CAPTURE_LEVELS[Math.max(...kinds.map((kind) => CAPTURE_LEVELS.indexOf(kind.level)))]!;
+  const topK = Math.max(...kinds.map((kind) => kind.topK));
+  if (kinds.some(({ layers }) => layers === undefined)) return { level, topK };
+  const layers = [...new Set(kinds.flatMap((kind) => kind.layers!))].sort((a, b) => a - b);
+  return { level, topK, layers };
+}
