@@ -9,7 +9,6 @@
 #include "addon/model_wrap.h"
 #include "addon/quantize.h"
 #include "addon/session_wrap.h"
-#include "addon/trace_block_wrap.h"
 #include "addon/worker.h"
 #include "core/devices.h"
 
@@ -63,7 +62,7 @@ Napi::Value measure_ceiling(const Napi::CallbackInfo& info) {
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   auto* data = new AddonData{Napi::Persistent(CancelFlag::define(env)), Napi::Persistent(ModelWrap::define(env)),
-                             Napi::Persistent(SessionWrap::define(env)), Napi::Persistent(TraceBlockWrap::define(env))};
+                             Napi::Persistent(SessionWrap::define(env))};
   env.SetInstanceData(data);
   exports.Set("instructionSet", Napi::Function::New(env, instruction_set));
   exports.Set("availableCores", Napi::Function::New(env, cores));

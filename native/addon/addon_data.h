@@ -9,7 +9,6 @@ struct AddonData {
   Napi::FunctionReference cancel_flag;
   Napi::FunctionReference model;
   Napi::FunctionReference session;
-  Napi::FunctionReference trace_block;
 };
 
 }  // namespace moescope

@@ -4,7 +4,7 @@
 
 #include "addon/addon_data.h"
 #include "addon/cancel_flag.h"
-#include "addon/trace_block_wrap.h"
+#include "addon/trace_blocks.h"
 #include "addon/worker.h"
 
 namespace moescope {
@@ -123,6 +123,15 @@ void SessionWrap::share_lower_layers(const Napi::CallbackInfo& info) {
   });
 }
 
+std::shared_ptr<TraceBlock> SessionWrap::block_of(const Napi::Value& number) const {
+  if (number.IsUndefined()) return nullptr;
+  const int64_t index = to_integer(number, "traceBlock", 0, kMaxInt);
+  const bool is_known = index < static_cast<int64_t>(blocks_.size());
+  const std::shared_ptr<TraceBlock> block = is_known ? blocks_[index].lock() : nullptr;
+  if (block == nullptr) fail(ErrorCode::InvalidArgument, "Expected a trace block of this session, got ", index, ".");
+  return block;
+}
+
 namespace {
 
 // [{ segment, error }] of the sequences that failed.
@@ -143,20 +152,24 @@ Napi::Value failures_of(Napi::Env env, const StepRequest& request, const StepRes
 }  // namespace
 
 Napi::Value SessionWrap::create_trace_block(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] { return TraceBlockWrap::create(info.Env(), idle_session().config(), info[0]); });
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto block = to_trace_block(info[0], idle_session().config());
+    const auto is_gone = [](const std::weak_ptr<TraceBlock>& one) { return one.expired(); };
+    auto place = std::find_if(blocks_.begin(), blocks_.end(), is_gone);
+    if (place == blocks_.end()) place = blocks_.emplace(place);
+    *place = block;
+    return from_trace_block(info.Env(), block, static_cast<int>(place - blocks_.begin()));
+  });
 }
 
 Napi::Value SessionWrap::step(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     idle_session();
     const auto request = std::make_shared<StepRequest>(to_step_request(info[0]));
-    std::shared_ptr<TraceBlock> block;
-    const Napi::Value trace = info[0].As<Napi::Object>().Get("trace");
-    if (!trace.IsUndefined()) {
-      const Napi::Object place = to_object(trace, "trace");
-      block = TraceBlockWrap::of(place.Get("block"));
+    const std::shared_ptr<TraceBlock> block = block_of(info[0].As<Napi::Object>().Get("traceBlock"));
+    if (block != nullptr) {
       request->trace = block.get();
-      request->trace_row = to_integer(place.Get("firstRow"), "trace.firstRow", 0, kMaxInt);
+      request->trace_row = to_integer(info[0].As<Napi::Object>().Get("traceRow"), "traceRow", 0, kMaxInt);
     }
     const auto cancel = CancelFlag::of(info[1]);
     const auto progress = std::make_shared<Progress>(info.Env(), info[2]);

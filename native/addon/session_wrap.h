@@ -35,7 +35,11 @@ class SessionWrap final : public Napi::ObjectWrap<SessionWrap> {
   // The session, if it is there and no step is running on it.
   Session& idle_session();
 
+  // The block that a request names, or null.
+  std::shared_ptr<TraceBlock> block_of(const Napi::Value& number) const;
+
   std::shared_ptr<Session> session_;
+  std::vector<std::weak_ptr<TraceBlock>> blocks_;  // by number; JavaScript keeps them
   CallbackTable callbacks_;
   bool busy_ = false;  // JavaScript thread only
 };

@@ -7,9 +7,14 @@
 
 namespace moescope {
 
-TraceBlock::TraceBlock(const ModelConfig& config, CaptureLevel level, int64_t num_rows, int slots,
+TraceBlock::TraceBlock(const ModelConfig& config, CaptureLevel wanted, int64_t num_rows, int slots,
                        const std::optional<std::vector<int32_t>>& layers)
-    : rows(num_rows), top_k(slots), layer_slots_(config.num_layers, -1), residual_slots_(config.num_layers, -1) {
+    : level(wanted),
+      rows(num_rows),
+      num_experts(config.num_experts),
+      top_k(slots),
+      layer_slots_(config.num_layers, -1),
+      residual_slots_(config.num_layers, -1) {
   for (int32_t layer : layers.value_or(std::vector<int32_t>{})) {
     if (layer >= 0 && layer < config.num_layers) continue;
     fail(ErrorCode::InvalidArgument, "Expected layers from 0 to ", config.num_layers - 1, " to record, got ", layer,

@@ -16,7 +16,7 @@ enum class CaptureLevel : uint8_t { Topk, Logits, Hidden };
 class TraceBlock {
  public:
   // `layers`: global numbers, absent: all. InvalidArgument for a layer that the model does not have.
-  TraceBlock(const ModelConfig& config, CaptureLevel level, int64_t rows, int top_k,
+  TraceBlock(const ModelConfig& config, CaptureLevel level, int64_t num_rows, int slots,
              const std::optional<std::vector<int32_t>>& layers = std::nullopt);
 
   // Empties rows [first, first + count) and points the taps of a step to the arrays.
@@ -24,10 +24,12 @@ class TraceBlock {
 
   bool records(int layer) const { return layer_slots_[layer] >= 0 || residual_slots_[layer] >= 0; }
 
-  int64_t rows = 0;
+  CaptureLevel level;
+  int64_t rows;
+  int num_experts;
   int num_moe_layers = 0;  // recorded ones
   int num_residual_layers = 0;
-  int top_k = 0;
+  int top_k;
   std::vector<uint16_t> topk_experts;
   std::vector<float> topk_weights;
   std::vector<float> shared_gate;

@@ -8,7 +8,8 @@ import type { LanguageModel } from "../eval/language-model.js";
 import { SANDBOX_NAMES, type SandboxName } from "../eval/sandbox/registry.js";
 import type { Task, Track } from "../eval/task.js";
 import type { CaptureLevel } from "../native/binding.js";
-import { integer, jsonOption, type ModelOptions, number, oneOf } from "./options.js";
+import type { Capture } from "../router/capture.js";
+import { captureOf, integer, jsonOption, type ModelOptions, number, oneOf, withCaptureFlags } from "./options.js";
 import { suggestionFor } from "./suggest.js";
 
 export interface EvalOptions extends ModelOptions {
@@ -33,6 +34,9 @@ export interface EvalOptions extends ModelOptions {
   resume?: boolean;
   intervene?: string;
   trace?: CaptureLevel;
+  traceLayers?: number[];
+  traceSegments?: string[];
+  traceOrigin?: "prompt" | "generated";
   endpoint?: string;
   apiKeyEnv?: string;
   concurrency?: number;
@@ -85,7 +89,7 @@ function withTaskOptions(command: Command): Command {
 }
 
 function withRunOptions(command: Command): Command {
-  return command
+  const options = command
     .requiredOption("--out <dir>", "run folder: new, empty, or with --resume the one to go on with")
     .option("--resume", "go on with the run in --out")
     .option("--intervene <file|json>", 'changes to routing, e.g. \'{"kind":"mask","layers":[3],"experts":[5]}\'')
@@ -93,7 +97,8 @@ function withRunOptions(command: Command): Command {
       "--trace <level>",
       "routes into the run folder: topk or logits by token, counts summed by task",
       oneOf("counts", "topk", "logits"),
-    )
+    );
+  return withCaptureFlags(options, "trace-")
     .option("--leaves", "also print every subject")
     .addOption(jsonOption("print the result as JSON"));
 }
@@ -114,6 +119,7 @@ function withEndpointOptions(command: Command): Command {
 const MODEL_FLAGS = {
   ...{ device: "--device", threads: "--threads", ropeScaling: "--rope-scaling", maxContext: "--max-context" },
   ...{ cacheType: "--cache-type", precision: "--precision", intervene: "--intervene", trace: "--trace" },
+  ...{ traceLayers: "--trace-layers", traceSegments: "--trace-segments", traceOrigin: "--trace-origin" },
 } as const satisfies Partial<Record<keyof EvalOptions, string>>;
 
 const ENDPOINT_FLAGS = {
@@ -142,6 +148,15 @@ function refuse(options: EvalOptions, flags: Partial<Record<keyof EvalOptions, s
     if (options[option as keyof EvalOptions] === undefined) continue;
     throw new InvalidArgumentError(`Expected no ${flag} ${why}.`);
   }
+}
+
+/** What --trace asks, with the flags that narrow it. @throws InvalidArgumentError for those without --trace */
+export function traceOf({ trace, traceLayers, traceSegments, traceOrigin }: EvalOptions): Capture | undefined {
+  const flags = { layers: traceLayers, segments: traceSegments, origin: traceOrigin };
+  if (trace !== undefined) return captureOf(trace, flags);
+  const named = Object.entries(flags).find(([, value]) => value !== undefined);
+  if (named !== undefined) throw new InvalidArgumentError(`Expected --trace with --trace-${named[0]}, got none.`);
+  return undefined;
 }
 
 export function tasksOf(options: EvalOptions): Task[] {

@@ -9,12 +9,14 @@ import { REPORT_FILE } from "../eval/report/write-report.js";
 import type { RunResult } from "../eval/result.js";
 import { runTable } from "../eval/table.js";
 import type { Task } from "../eval/task.js";
+import { capturePlan } from "../router/capture.js";
 import {
   DEFAULT_CONCURRENCY,
   type EvalOptions,
   endpointOf,
   refuseEndpointOptions,
   tasksOf,
+  traceOf,
   withEvalOptions,
 } from "./eval-options.js";
 import { expertHeatmap } from "./heatmap.js";
@@ -49,6 +51,8 @@ async function evalCommand(terminal: Terminal, name: string | undefined, options
   if (name === undefined) throw new InvalidArgumentError("Expected a model or --endpoint URL, got neither.");
   refuseEndpointOptions(options);
   await withModel(terminal, name, options, async (model) => {
+    const trace = traceOf(options);
+    if (trace !== undefined) capturePlan(trace, model.parts.shape);
     await runEval(terminal, model, tasks, options, {});
     if (options.trace === "counts" && !options.json)
       await terminal.print(
@@ -71,7 +75,7 @@ async function runEval(
   let result: RunResult;
   try {
     result = await evaluate(model, tasks, {
-      ...{ out: options.out, resume: options.resume, trace: options.trace, signal: terminal.signal, ...calls },
+      ...{ out: options.out, resume: options.resume, trace: traceOf(options), signal: terminal.signal, ...calls },
       onProgress: (progress) => bar.update(progress.done, progress.total, detailOf(progress)),
     });
   } catch (error) {

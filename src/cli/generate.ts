@@ -7,12 +7,23 @@ import type { Model } from "../model/model.js";
 import { formatSampling } from "../model/sampling.js";
 import { readStdin, type Terminal } from "./io.js";
 import { withModel } from "./load.js";
-import { integer, jsonOption, type ModelOptions, withIntervene, withModelOptions } from "./options.js";
+import {
+  captureOf,
+  integer,
+  jsonOption,
+  type ModelOptions,
+  withCaptureFlags,
+  withIntervene,
+  withModelOptions,
+} from "./options.js";
 import { type SamplingFlags, samplingOf, withSamplingOptions } from "./sampling-options.js";
 import { printGeneration } from "./stream-text.js";
 import { TraceFolder } from "./trace-folder.js";
 
 interface Options extends ModelOptions, SamplingFlags {
+  traceLayers?: number[];
+  traceSegments?: string[];
+  traceOrigin?: "prompt" | "generated";
   prompt?: string;
   promptFile?: string;
   n?: number;
@@ -27,10 +38,12 @@ export function registerGenerate(program: Command, terminal: Terminal): void {
     .argument("<model>", "folder, .gguf file or demo")
     .option("--prompt <text>", "the prompt (default: what stdin holds)")
     .option("--prompt-file <file>", "read the prompt from a file, as it is");
-  withSamplingOptions(command)
+  const sampled = withSamplingOptions(command)
     .option("--n <n>", "texts to draw from the prompt", integer(1, 1024))
-    .option("--trace <dir>", "record the routes (level topk) in a new folder")
-    .addOption(jsonOption("print {text, tokenIds, finishReason, usage, timing}; with --n above 1 a list of them"));
+    .option("--trace <dir>", "record the routes (level topk) in a new folder");
+  withCaptureFlags(sampled, "trace-").addOption(
+    jsonOption("print {text, tokenIds, finishReason, usage, timing}; with --n above 1 a list of them"),
+  );
   withModelOptions(withIntervene(command))
     .addHelpText("after", '\nExample:\n  $ moescope generate demo --prompt "1, 2, 3," --max-tokens 16')
     .action((name: string, options: Options) => generate(terminal, name, options));
@@ -40,7 +53,9 @@ async function generate(terminal: Terminal, name: string, options: Options): Pro
   const prompt = await promptOf(terminal, options);
   const folder = options.trace === undefined ? undefined : await TraceFolder.create(options.trace, "parquet");
   await withModel(terminal, name, options, async (model) => {
-    const call = { ...samplingOf(options), n: options.n, trace: folder && ("topk" as const), signal: terminal.signal };
+    const { traceLayers: layers, traceSegments: segments, traceOrigin: origin } = options;
+    const trace = folder && captureOf("topk", { layers, segments, origin });
+    const call = { ...samplingOf(options), n: options.n, trace, signal: terminal.signal };
     const generation = await printGeneration(terminal, model.stream(prompt, call), options);
     if (!options.quiet) noteStatistics(terminal, generation);
     if (folder !== undefined) await writeTrace(folder, model, generation);
@@ -73,7 +88,9 @@ function noteStatistics(terminal: Terminal, { usage, timing, sampling, samples, 
 
 async function writeTrace(folder: TraceFolder, model: Model, { samples }: Generation): Promise<void> {
   for (const [index, { trace }] of samples.entries()) {
-    if (trace !== undefined) await folder.add(trace.withKey({ request: index }));
+    if (trace === undefined) continue;
+    await folder.add(trace.withKey({ request: index }));
+    await folder.flush();
   }
   await folder.finish(model, "topk");
 }

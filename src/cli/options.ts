@@ -3,7 +3,9 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { RopeScalingOverride } from "../checkpoint/rope-scaling.js";
 import { DEVICES, type DeviceKind } from "../model/device.js";
-import { CACHE_TYPES, type CacheType } from "../native/binding.js";
+import { CACHE_TYPES, type CacheType, type CaptureLevel } from "../native/binding.js";
+import type { Capture } from "../router/capture.js";
+import { ORIGINS, STANDARD_SEGMENTS } from "../router/schema.js";
 import { suggestionFor } from "./suggest.js";
 
 /** What every command that loads a model understands. */
@@ -59,6 +61,41 @@ export function withIntervene(command: Command): Command {
     "--intervene <file|json>",
     'changes to routing, e.g. \'{"kind":"mask","layers":[3],"experts":[5]}\', or a list of them',
   );
+}
+
+/** Which rows and layers of a trace are recorded, with the names of `CaptureOptions`. */
+export interface CaptureFlags {
+  layers?: number[];
+  segments?: string[];
+  origin?: "prompt" | "generated";
+}
+
+/** Adds --layers, --segments and --origin, or with a prefix --PREFIX-layers and so on. */
+export function withCaptureFlags(command: Command, prefix = ""): Command {
+  return command
+    .option(`--${prefix}layers <list>`, "record these layers alone, e.g. 0,4-7 (default: all)", layerList)
+    .option(
+      `--${prefix}segments <list>`,
+      `record these parts of the text alone: ${STANDARD_SEGMENTS.join(", ")} (default: all)`,
+      (text) => text.split(",").map((word) => word.trim()),
+    )
+    .option(`--${prefix}origin <origin>`, "record prompt or generated tokens alone (default: both)", oneOf(...ORIGINS));
+}
+
+/** A level with what the flags narrow it to. */
+export function captureOf(level: CaptureLevel, { layers, segments, origin }: CaptureFlags): Capture {
+  const named = Object.entries({ layers, segments, origin }).filter(([, value]) => value !== undefined);
+  return named.length === 0 ? level : { level, ...Object.fromEntries(named) };
+}
+
+function layerList(text: string): number[] {
+  return text.split(",").flatMap((part) => {
+    const match = /^\s*(\d+)(?:-(\d+))?\s*$/.exec(part);
+    const [first, last] = [Number(match?.[1]), Number(match?.[2] ?? match?.[1])];
+    if (!(first <= last && last - first < 10_000))
+      throw new InvalidArgumentError("Expected layer numbers such as 0,4-7.");
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  });
 }
 
 export function quietOption(): Option {

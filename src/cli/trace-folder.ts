@@ -11,7 +11,7 @@ import { packageVersion } from "../native/addon.js";
 import type { CaptureLevel } from "../native/binding.js";
 import { ExpertLoad } from "../router/expert-load.js";
 import { RouterTrace } from "../router/trace.js";
-import { saveTrace } from "../router/trace-files.js";
+import { partsOfSize, SHARD_BYTES, saveTrace } from "../router/trace-files.js";
 import { toJson } from "./io.js";
 
 export type TraceFormat = "parquet" | "arrow";
@@ -26,6 +26,8 @@ export class TraceFolder {
   readonly path: string;
   readonly #format: TraceFormat;
   readonly #provenance: Readonly<Record<string, string>>;
+  #waiting: RouterTrace[] = [];
+  #waitingBytes = 0;
   #parts = 0;
   #tokens = 0;
   #load: ExpertLoad | undefined;
@@ -62,8 +64,22 @@ export class TraceFolder {
     return new TraceFolder(path, format, provenance);
   }
 
-  /** Writes one part. Hidden states are float32 tensors `hidden.L` of shape [tokens, hiddenSize]: the residual stream after layer L. */
+  /** Takes routes and writes whole parts as they fill: what waits is never more than one part. */
   async add(trace: RouterTrace): Promise<void> {
+    this.#waiting.push(trace);
+    this.#waitingBytes += trace.byteLength;
+    if (this.#waitingBytes >= SHARD_BYTES) await this.flush();
+  }
+
+  /** Writes what waits. Hidden states are also float32 tensors `hidden.L` of shape [tokens, hiddenSize]: the residual stream after layer L. */
+  async flush(): Promise<void> {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    for (const part of partsOfSize(waiting)) await this.#write(part);
+  }
+
+  async #write(trace: RouterTrace): Promise<void> {
     const number = String(this.#parts).padStart(5, "0");
     const metadata = { ...trace.layout.metadata, provenance: this.#provenance };
     const described = new RouterTrace({ ...trace, layout: { ...trace.layout, metadata } });
@@ -84,6 +100,7 @@ export class TraceFolder {
     level: CaptureLevel,
     { counted, isComplete = true }: { counted?: TracedLoad; isComplete?: boolean } = {},
   ): Promise<TracedLoad> {
+    await this.flush();
     const empty = new Float64Array(model.parts.shape.moeLayers.length * model.parts.shape.numExperts);
     const load =
       counted?.load ?? this.#load ?? new ExpertLoad(empty, model.parts.shape.moeLayers, model.parts.shape.numExperts);
@@ -111,8 +128,8 @@ export class TraceFolder {
 }
 
 function writeHidden(path: string, trace: RouterTrace, provenance: Readonly<Record<string, string>>): void {
-  const { numLayers, model } = trace.layout.metadata;
-  const tensors = Array.from({ length: numLayers }, (_, layer) => {
+  const { model } = trace.layout.metadata;
+  const tensors = trace.hidden!.residualLayers.map((layer) => {
     const values = trace.hiddenAfter(layer);
     return { name: `hidden.${layer}`, shape: [trace.numTokens, values.length / trace.numTokens], values };
   });

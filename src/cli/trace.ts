@@ -5,14 +5,25 @@ import type { Command } from "commander";
 import { AbortError, fromSystemError, InvalidArgumentError } from "../errors.js";
 import type { Model } from "../model/model.js";
 import type { CaptureLevel } from "../native/binding.js";
+import { capturePlan } from "../router/capture.js";
 import { expertHeatmap } from "./heatmap.js";
 import type { Terminal } from "./io.js";
 import { withModel } from "./load.js";
-import { integer, jsonOption, type ModelOptions, oneOf, withIntervene, withModelOptions } from "./options.js";
+import {
+  type CaptureFlags,
+  captureOf,
+  integer,
+  jsonOption,
+  type ModelOptions,
+  oneOf,
+  withCaptureFlags,
+  withIntervene,
+  withModelOptions,
+} from "./options.js";
 import { progressBar } from "./progress.js";
 import { type TracedLoad, TraceFolder, type TraceFormat } from "./trace-folder.js";
 
-interface Options extends ModelOptions {
+interface Options extends ModelOptions, CaptureFlags {
   file?: string;
   prompt?: string;
   level: CaptureLevel;
@@ -39,11 +50,15 @@ export function registerTrace(program: Command, terminal: Terminal): void {
     .option("--format <format>", "parquet or arrow", oneOf("parquet", "arrow"), "parquet" as TraceFormat)
     .option("--window <n>", "tokens in one pass, each from position 0 (default: the model's context)", integer(1))
     .addOption(jsonOption("print the counts as JSON in place of a heat map"));
-  withModelOptions(withIntervene(command))
+  withModelOptions(withIntervene(withCaptureFlags(command)))
     .addHelpText(
       "after",
-      "\nThe folder gets part-00000.parquet and on (one per window), counts.json, and at level hidden hidden-00000.safetensors and on:" +
-        "\nfloat32 tensors hidden.L of shape [tokens, hidden_size], the residual stream after layer L." +
+      "\nThe folder gets part-00000.parquet and on, each of one window and at most 64 MiB in memory, and counts.json. At level hidden the" +
+        "\ncolumns router_input, expert_norms, shared_norm and residual come with them, and hidden-00000.safetensors and on beside the parts:" +
+        "\nfloat32 tensors hidden.L of shape [tokens, hidden_size], the residual stream after layer L, dense ones included." +
+        "\n\nBytes per token and layer before compression, with E experts, k of them chosen: topk 9 + 6 k, logits 4 E more, hidden 8 hidden_size" +
+        "\nand 4 k more in Parquet, and 4 hidden_size more in safetensors; 8 more with a shared expert. Qwen2-57B-A14B: topk 1.8 kB a token," +
+        "\nlogits 9 kB, hidden 1.2 MB. What is written is not held in memory, however long the text is." +
         '\n\nExample:\n  $ moescope trace demo --prompt "The cat sat." --level logits --out routes',
     )
     .action((name: string, options: Options) => trace(terminal, name, options));
@@ -57,6 +72,7 @@ async function trace(terminal: Terminal, name: string, options: Options): Promis
   };
   const folder = await TraceFolder.create(options.out, options.format, provenance);
   await withModel(terminal, name, options, async (model) => {
+    capturePlan(captureOf(options.level, options), model.parts.shape);
     const ids = await model.tokenizer.encode(text);
     if (ids.length === 0) throw new InvalidArgumentError("Expected a text of at least one token, got an empty one.");
     const { load, tokens } = await recorded(terminal, model, ids, folder, options);
@@ -111,8 +127,9 @@ async function* runWindows(
   model: Model,
   ids: Int32Array,
   folder: TraceFolder,
-  { level, window = model.config.maxContext, quiet }: Options,
+  options: Options,
 ): AsyncGenerator<number> {
+  const { level, window = model.config.maxContext, quiet } = options;
   const count = Math.ceil(ids.length / window);
   if (count > 1 && !quiet)
     terminal.note(`The text has ${ids.length} tokens: ${count} passes of up to ${window}, each from position 0.`);
@@ -120,11 +137,12 @@ async function* runWindows(
   try {
     for (let number = 0; number < count; number++) {
       const start = number * window;
-      const { trace } = await model.forward(ids.subarray(start, start + window), {
-        ...{ logits: "none", trace: level, signal: terminal.signal },
+      await model.forward(ids.subarray(start, start + window), {
+        ...{ logits: "none", trace: captureOf(level, options), signal: terminal.signal },
+        onTrace: (piece) => folder.add(piece.withKey({ request: number })),
         onProgress: (done) => bar.update(start + done, ids.length),
       });
-      if (trace !== undefined) await folder.add(trace.withKey({ request: number }));
+      await folder.flush();
       yield Math.min(start + window, ids.length);
     }
   } finally {

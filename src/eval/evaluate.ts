@@ -2,8 +2,16 @@ import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type ProgressBar, withProgress } from "../ambient-progress.js";
 import { withAmbientSignal } from "../ambient-signal.js";
-import { AbortError, fromSystemError, invalidArgument } from "../errors.js";
-import { asLanguageModel, type LanguageModel, type LanguageModelSource, type TraceLevel } from "./language-model.js";
+import { AbortError, fromSystemError, invalidArgument, MoescopeError } from "../errors.js";
+import { isNamed } from "../router/intervention-keys.js";
+import type { Intervention } from "../router/interventions.js";
+import {
+  asLanguageModel,
+  type LanguageModel,
+  type LanguageModelSource,
+  type ModelDescription,
+  type TraceRequest,
+} from "./language-model.js";
 import { COUNTS_FILE, LoadCounts } from "./load-counts.js";
 import { type Progress, ProgressMeter } from "./progress.js";
 import { writePrompts } from "./prompts-file.js";
@@ -23,7 +31,7 @@ export interface EvaluateOptions {
   /** Go on with the run that `out` holds. */
   resume?: boolean;
   /** Ask the model for its routes. They go to the run folder's `trace/`, as Parquet or at level `counts` as sums; without a folder they are kept in the result. */
-  trace?: TraceLevel;
+  trace?: TraceRequest;
   /** Opens another place for the routes; `folder` is the run's `trace/`, or undefined without a run folder. */
   traceSink?: (folder: string | undefined) => TraceSink;
   signal?: AbortSignal;
@@ -60,6 +68,7 @@ export async function evaluate(
   checkArguments(tasks, options);
   const view = asLanguageModel(model);
   const description = await view.describe();
+  if (options.resume) refuseUnnamed(description);
   const loaded = await Promise.all(tasks.map((task) => task.load()));
   const run = new Run(description.name, tasks, loaded);
   const identity: RunIdentity = {
@@ -185,7 +194,7 @@ async function runTasks(
 async function countsOf(
   model: LanguageModel,
   folder: RunFolder | undefined,
-  trace: TraceLevel | undefined,
+  trace: TraceRequest | undefined,
 ): Promise<LoadCounts | undefined> {
   if (trace !== "counts" || folder === undefined || model.expertLoad === undefined) return undefined;
   return await LoadCounts.open(join(folder.tracePath, COUNTS_FILE), () => model.expertLoad!());
@@ -195,6 +204,17 @@ function shardsOf(folder: RunFolder, run: Run): TraceSink {
   return routerTraceSink(folder.tracePath, basename(folder.path), ({ task, sampleId, epoch }) => {
     return run.has({ task, sample_id: sampleId, epoch });
   });
+}
+
+/** What a callback without a name does cannot be compared with what it did when the run began. */
+function refuseUnnamed({ interventions = [] }: ModelDescription): void {
+  const unnamed = (interventions as readonly Intervention[]).find((item) => !isNamed(item));
+  if (unnamed === undefined) return;
+  const hook = unnamed.kind === "callback" ? ` at ${unnamed.hook}` : "";
+  throw new MoescopeError(
+    "RUN_CONFLICT",
+    `Expected callbacks with id and version to resume a run, the one${hook} has none: begin a new run.`,
+  );
 }
 
 function checkArguments(tasks: readonly Task[], options: EvaluateOptions): void {

@@ -96,9 +96,14 @@ export interface GenerateResult {
 /** How much of the routing to record; levels as in the trace contract. */
 export type TraceLevel = "counts" | "topk" | "logits" | "hidden";
 
+/** A level for all rows and layers, or for some of them: those of some layers, parts of the text, or origin. */
+export type TraceRequest =
+  | TraceLevel
+  | { level: TraceLevel; layers?: readonly number[]; segments?: readonly string[]; origin?: "prompt" | "generated" };
+
 export interface CallOptions {
   signal?: AbortSignal;
-  trace?: TraceLevel;
+  trace?: TraceRequest;
   /** Called as requests of this call finish. */
   onProgress?: (done: number, total: number) => void;
 }

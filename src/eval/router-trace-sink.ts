@@ -1,6 +1,7 @@
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fromSystemError, invalidArgument } from "../errors.js";
+import { checkTrace } from "../router/invariants.js";
 import type { TraceKey } from "../router/schema.js";
 import { RouterTrace } from "../router/trace.js";
 import { loadTrace, saveTrace, TraceShards } from "../router/trace-files.js";
@@ -14,9 +15,10 @@ export type IsCommitted = (sample: { task: string; sampleId: string; epoch: numb
 const PREFIX_LIST = "_prefixes.txt";
 
 /**
- * Writes routes as Parquet shards into a run's `trace/`, one for each batch, with common beginnings stored once.
+ * Writes routes as Parquet shards into a run's `trace/`, one or more for each batch, with common beginnings stored once. Every trace is
+ * checked first: one that breaks an invariant stops the run with the row.
  *
- * The shard comes before the rows, so a run that was killed between the two has routes without scores, all in its last shard: they are
+ * The shards come before the rows, so a run that was killed between the two has routes without scores, all in its last shards: they are
  * taken out before those samples run again. A prefix stays, and the list of prefixes follows its shard, so it is never stored twice.
  *
  * @param run the run's name in the table's `run` column.
@@ -43,6 +45,7 @@ export function routerTraceSink(folder: string, run: string, isCommitted: IsComm
 
 function keyed({ trace, ...key }: TraceEntry, run: string): KeyedTrace {
   if (!(trace instanceof RouterTrace)) throw invalidArgument("the model's trace", "a RouterTrace", trace);
+  checkTrace(trace);
   return { key: { run, ...key }, trace };
 }
 
@@ -96,26 +99,28 @@ async function appendNames(folder: string, names: readonly string[]): Promise<vo
   }
 }
 
-/** Takes samples without a row out of the last shard. @returns the names of the prefixes that it holds. */
+/** Takes samples without a row out of the last shards. @returns the names of the prefixes that those hold. */
 async function dropUncommitted(folder: string, isCommitted: IsCommitted): Promise<string[]> {
-  const last = await lastShard(folder);
-  if (last === undefined) return [];
-  const trace = await loadTrace(last);
-  const runs = runsOf(trace);
-  const kept = runs.filter(({ key }) => key.sampleId === undefined || isCommitted(sampleOf(key)));
-  if (kept.length === 0) await rm(last);
-  else if (kept.length < runs.length) {
-    await saveTrace(last, RouterTrace.concat(kept.map(({ start, end }) => trace.slice(start, end))));
+  const prefixes: string[] = [];
+  for (const shard of await shardsFromLast(folder)) {
+    const trace = await loadTrace(shard);
+    const runs = runsOf(trace);
+    const kept = runs.filter(({ key }) => key.sampleId === undefined || isCommitted(sampleOf(key)));
+    prefixes.push(...runs.filter(({ key }) => key.sampleId === undefined).map(({ key }) => prefixName(key)));
+    if (kept.length === 0) await rm(shard);
+    else if (kept.length < runs.length) {
+      await saveTrace(shard, RouterTrace.concat(kept.map(({ start, end }) => trace.slice(start, end))));
+    } else if (kept.some(({ key }) => key.sampleId !== undefined)) break;
   }
-  return runs.filter(({ key }) => key.sampleId === undefined).map(({ key }) => prefixName(key));
+  return prefixes;
 }
 
-async function lastShard(folder: string): Promise<string | undefined> {
-  const last = (await readdir(folder))
+async function shardsFromLast(folder: string): Promise<string[]> {
+  const numberOf = (name: string) => Number.parseInt(name.slice(5), 10);
+  return (await readdir(folder))
     .filter((name) => /^part-\d+\.parquet$/.test(name))
-    .sort((a, b) => Number.parseInt(a.slice(5), 10) - Number.parseInt(b.slice(5), 10))
-    .at(-1);
-  return last === undefined ? undefined : join(folder, last);
+    .sort((a, b) => numberOf(b) - numberOf(a))
+    .map((name) => join(folder, name));
 }
 
 /** Stretches of tokens [start, end) with one key. */

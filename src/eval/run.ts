@@ -1,4 +1,4 @@
-import type { ModelDescription, TraceLevel } from "./language-model.js";
+import type { ModelDescription, TraceRequest } from "./language-model.js";
 import { metricRows } from "./metric.js";
 import type { RunResult, SampleScore, TaskResult } from "./result.js";
 import { digestOfRows, rowDigest, rowKey, type SampleRow } from "./row.js";
@@ -9,7 +9,7 @@ import type { TraceEntry, TraceSink } from "./trace-sink.js";
 export interface RunIdentity {
   model: ModelDescription;
   tasks: readonly Pick<TaskResult, "name" | "track" | "version" | "settings" | "dataset" | "environment">[];
-  trace: TraceLevel | null;
+  trace: TraceRequest | null;
 }
 
 /** The rows of a run so far, reduced to what the numbers, the digest and a comparison need. */

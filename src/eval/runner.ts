@@ -1,6 +1,6 @@
 import PQueue from "p-queue";
 import { AbortError, MoescopeError } from "../errors.js";
-import type { CallOptions, LanguageModel, TraceLevel } from "./language-model.js";
+import type { CallOptions, LanguageModel, TraceRequest } from "./language-model.js";
 import { type SampleRow, sampleRow } from "./row.js";
 import type { LoadedTask, Sample, SampleRequest, SampleResponse, Task } from "./task.js";
 import type { TraceEntry } from "./trace-sink.js";
@@ -12,7 +12,7 @@ export interface RunnerOptions {
   batchSize: number;
   /** Calls of the model in flight. */
   concurrency: number;
-  trace?: TraceLevel;
+  trace?: TraceRequest;
   signal?: AbortSignal;
   /** Progress inside a batch: requests answered, of how many. */
   onRequests?: (done: number, total: number) => void;

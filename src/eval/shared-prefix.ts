@@ -69,8 +69,11 @@ function commonOf(a: KeyedTrace, b: KeyedTrace): number {
   if (a.key.task !== b.key.task) return 0;
   const shorter = Math.min(a.trace.numTokens, b.trace.numTokens);
   const [idsA, idsB] = [a.trace.columns.tokenIds, b.trace.columns.tokenIds];
+  const [placesA, placesB] = [a.trace.columns.positions, b.trace.columns.positions];
+  // Only from position 0 on: behind rows that are not recorded, equal tokens are no common beginning.
+  const isCommon = (row: number) => idsA[row] === idsB[row] && placesA[row] === row && placesB[row] === row;
   let common = 0;
-  while (common < shorter - 1 && idsA[common] === idsB[common]) common++;
+  while (common < shorter - 1 && isCommon(common)) common++;
   return common * 2 >= shorter ? common : 0;
 }
 

@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { packageVersion } from "../native/addon.js";
 import type { Capture } from "../router/capture.js";
 import type { ExpertLoad } from "../router/expert-load.js";
-import type { Intervention } from "../router/interventions.js";
+import { canonicalForm } from "../router/intervention-keys.js";
 import type { RouterTrace } from "../router/trace.js";
 import { type HashedFile, hashFiles } from "./file-hashes.js";
 import { generateTexts } from "./generate.js";
@@ -47,7 +47,7 @@ export interface DescribedModel {
   weightType: string;
   device: string;
   maxContext: number;
-  interventions?: readonly Intervention[];
+  interventions?: readonly Record<string, unknown>[];
   engine: string;
 }
 
@@ -140,7 +140,8 @@ async function describeModel(model: Model): Promise<DescribedModel> {
     weightType: commonDtype(checkpoint),
     device,
     maxContext: model.config.maxContext,
-    interventions: interventions.length === 0 ? undefined : interventions,
+    // Routes by their content: a run's provenance does not hold them.
+    interventions: interventions.length === 0 ? undefined : interventions.map(canonicalForm),
     engine: `moescope ${packageVersion()}`,
   };
 }

@@ -208,8 +208,9 @@ export type CaptureLevel = "counts" | "topk" | "logits" | "hidden";
 
 export interface StepRequest {
   segments: StepSegment[];
-  /** Where the rows of recorded segments go, one after another from `firstRow` on. Absent: nowhere. */
-  trace?: { block: TraceBlock; firstRow: number };
+  /** Number of the block that the rows of recorded segments go to, one after another from `traceRow` on. Absent: nowhere. */
+  traceBlock?: number;
+  traceRow?: number;
   /** Whether to sum what experts contribute over the rows. */
   contributions?: boolean;
 }
@@ -238,7 +239,10 @@ export interface StepTrace {
 }
 
 /** Arrays that steps write into: views of native memory, which lives as long as any of them. */
-export interface TraceBlock extends StepTrace {}
+export interface TraceBlock extends StepTrace {
+  /** Its name in a request of its session. */
+  number: number;
+}
 
 export interface TraceBlockOptions {
   level: Exclude<CaptureLevel, "counts">;

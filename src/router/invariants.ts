@@ -28,8 +28,8 @@ export interface TraceCheck {
 
 /**
  * Checks a trace: row count = tokens; the ids of a row distinct and known; per layer, counts sum to the slots in use (tokens x k without
- * a top-k intervention) and equal the device's own; weights in [0, 1]; and at level `logits`, ids, margin and weights equal to those
- * that follow from the logits. Throws INVARIANT.
+ * a top-k intervention) and equal the device's own; weights in [0, 1], descending and of the right sum where nothing intervened; no number
+ * that is not finite; and at level `logits`, ids, margin and weights equal to those that follow from the logits. Throws INVARIANT.
  */
 export function checkTrace(trace: RouterTrace, expected: TraceExpectations = {}): TraceCheck {
   if (expected.numTokens !== undefined && trace.numTokens !== expected.numTokens) {
@@ -40,8 +40,10 @@ export function checkTrace(trace: RouterTrace, expected: TraceExpectations = {})
     for (let layerIndex = 0; layerIndex < trace.layers.length; layerIndex++) {
       checkSlots(trace, token, layerIndex, expected.rules);
       if (recompute(trace, token, layerIndex, expected.rules)) recomputedRows++;
+      checkNumbers(trace, token * trace.layers.length + layerIndex);
     }
   }
+  checkHiddenStates(trace);
   if (expected.counts !== undefined) checkCounts(trace, expected.counts);
   return { rows: trace.numTokens * trace.layers.length, recomputedRows };
 }
@@ -71,6 +73,55 @@ function checkSlots(trace: RouterTrace, token: number, layerIndex: number, rules
   // A rule that changes k marks the row; without one each row has the model's k.
   const changed = columns.intervened[row] === 1 && (rules === undefined || rules.some((rule) => rule.kind === "top-k"));
   if (!changed && used !== numExpertsPerToken) failAt(trace, row, `${numExpertsPerToken} experts`, used);
+}
+
+/** Gates, margin and shared gate of a row; what an intervention has put there only has to be a number. */
+function checkNumbers(trace: RouterTrace, row: number): void {
+  const { columns, layout, topK } = trace;
+  const { normTopkProb, numExpertsPerToken } = layout.metadata;
+  const margin = columns.margin[row]!;
+  const isPlain = columns.intervened[row] === 0;
+  if (Number.isNaN(margin) || (isPlain && margin < 0)) failAt(trace, row, "a margin of at least 0", margin);
+  const shared = columns.sharedGate[row] ?? 0;
+  if (!(isPlain ? shared >= 0 && shared <= 1 : Number.isFinite(shared))) {
+    failAt(trace, row, "a shared gate from 0 to 1", shared);
+  }
+  if (!isPlain || topK === 0) return;
+  // Each gate is rounded once to float32 and is at most 1, so a sum of k is off by less than k x 2^-24; so is each from its order.
+  const tolerance = numExpertsPerToken * 2 ** -24;
+  let sum = 0;
+  for (let slot = row * topK; slot < (row + 1) * topK; slot++) {
+    const weight = columns.topkWeights[slot]!;
+    const before = slot === row * topK ? 1 : columns.topkWeights[slot - 1]!;
+    if (weight > before + tolerance) failAt(trace, row, "gates in descending order", `${weight} behind ${before}`);
+    sum += weight;
+  }
+  const isOff = normTopkProb ? !(Math.abs(sum - 1) <= tolerance) : !(sum <= 1 + tolerance);
+  if (isOff) failAt(trace, row, normTopkProb ? "gates that sum to 1" : "gates that sum to at most 1", sum);
+}
+
+/** Every hidden state is finite; the norm of an expert's output is NaN only where none ran. */
+function checkHiddenStates(trace: RouterTrace): void {
+  const { hidden, layers, numTokens } = trace;
+  if (hidden === undefined || numTokens === 0) return;
+  const wanted = { routerInput: layers, sharedNorm: layers, residual: hidden.residualLayers } as const;
+  for (const [name, own] of Object.entries(wanted)) {
+    const values = hidden[name as keyof typeof wanted];
+    const at = values.findIndex((value) => !Number.isFinite(value));
+    if (at < 0) continue;
+    const place = Math.floor((at * own.length * numTokens) / values.length);
+    const token = Math.floor(place / own.length);
+    const position = trace.columns.positions[token];
+    const layer = own[place % own.length];
+    fail(`Row ${token} (position ${position}) of layer ${layer} should have a finite ${name}, it has ${values[at]}.`);
+  }
+  const { topkWeights, intervened } = trace.columns;
+  for (const [slot, norm] of hidden.expertNorms.entries()) {
+    const row = Math.floor(slot / trace.topK);
+    if (norm >= 0 && norm < Number.POSITIVE_INFINITY) continue;
+    if (Number.isNaN(norm) && (topkWeights[slot] === 0 || intervened[row] === 1)) continue;
+    failAt(trace, row, "a finite norm of each expert that ran", norm);
+  }
 }
 
 /** Ids, margin and weights against those that follow from the raw logits; false where they cannot be told. */

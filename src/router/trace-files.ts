@@ -10,7 +10,7 @@ import { RouterTrace } from "./trace.js";
 
 /**
  * Writes a trace as `.parquet` or `.arrow` (Arrow IPC), by the name. The file appears whole or not at all: it is written and synced
- * under a temporary name beside its place, then renamed. Hidden states are not stored.
+ * under a temporary name beside its place, then renamed.
  */
 export async function saveTrace(file: string, trace: RouterTrace): Promise<void> {
   const bytes = isParquet(file) ? await tableToParquet(trace.toArrow()) : trace.toIPC();
@@ -43,6 +43,30 @@ export async function loadTrace(file: string): Promise<RouterTrace> {
     if (cause instanceof MoescopeError) throw cause;
     throw new MoescopeError("BAD_FILE", `Could not read ${file} as Arrow IPC: ${(cause as Error).message}.`, { cause });
   }
+}
+
+/** Bytes of a trace's arrays in one file: what a writer holds, some times over, while it writes. */
+export const SHARD_BYTES: number = 2 ** 26;
+
+/** The traces in order, joined and cut so that each part is of at most `limit` bytes or one token. */
+export function* partsOfSize(traces: readonly RouterTrace[], limit: number = SHARD_BYTES): Generator<RouterTrace> {
+  let waiting: RouterTrace[] = [];
+  let bytes = 0;
+  for (const trace of traces) {
+    const perToken = trace.byteLength / Math.max(1, trace.numTokens);
+    for (let from = 0; from === 0 || from < trace.numTokens; ) {
+      const room = Math.floor((limit - bytes) / perToken);
+      const to = Math.min(trace.numTokens, from + Math.max(waiting.length === 0 ? 1 : 0, room));
+      if (to > from || trace.numTokens === 0) waiting.push(trace.slice(from, to));
+      bytes += (to - from) * perToken;
+      if (to === trace.numTokens) break;
+      yield RouterTrace.concat(waiting);
+      waiting = [];
+      bytes = 0;
+      from = to;
+    }
+  }
+  if (waiting.length > 0) yield RouterTrace.concat(waiting);
 }
 
 const TEMPORARY = ".partial-";
@@ -84,20 +108,26 @@ export class TraceShards {
     this.#waiting.push(trace);
   }
 
-  /** Writes what waits as one shard and returns its path; undefined where nothing waits. What could not be written waits on. */
-  async flush(): Promise<string | undefined> {
+  /** Writes what waits, as shards of at most SHARD_BYTES, and returns their paths. What could not be written waits on. */
+  async flush(): Promise<string[]> {
+    const files: string[] = [];
     const traces = this.#waiting;
-    if (traces.length === 0) return undefined;
-    const file = join(this.folder, `part-${String(this.#next).padStart(5, "0")}.parquet`);
+    if (traces.length === 0) return files;
     this.#waiting = [];
-    try {
-      await saveTrace(file, RouterTrace.concat(traces));
-    } catch (error) {
-      this.#waiting = [...traces, ...this.#waiting];
-      throw error;
+    const parts = [...partsOfSize(traces)];
+    while (parts.length > 0) {
+      const file = join(this.folder, `part-${String(this.#next).padStart(5, "0")}.parquet`);
+      try {
+        await saveTrace(file, parts[0]!);
+      } catch (error) {
+        this.#waiting = [...parts, ...this.#waiting];
+        throw error;
+      }
+      parts.shift();
+      this.#next++;
+      files.push(file);
     }
-    this.#next++;
-    return file;
+    return files;
   }
 
   /** Paths of the complete shards, in order. */

@@ -145,6 +145,14 @@ export class RouterTrace implements TraceParts {
     return this.columns.tokenIds.length;
   }
 
+  /** Of all arrays. */
+  get byteLength(): number {
+    const arrays: ArrayBufferView[] = Object.values(this.columns);
+    const { hidden } = this;
+    if (hidden !== undefined) arrays.push(hidden.routerInput, hidden.expertNorms, hidden.sharedNorm, hidden.residual);
+    return arrays.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  }
+
   /** Global numbers of the MoE layers in this trace. */
   get layers(): readonly number[] {
     return this.layout.layers;

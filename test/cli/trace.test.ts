@@ -1,9 +1,10 @@
 /** `trace`: the files it writes hold what the router did. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Model } from "../../src/model/model.js";
 import { checkTrace } from "../../src/router/invariants.js";
+import { RouterTrace } from "../../src/router/trace.js";
 import { loadTrace } from "../../src/router/trace-files.js";
 import { floats, readSafetensors } from "../golden/safetensors.js";
 import { runCli } from "./run-cli.js";
@@ -67,6 +68,43 @@ describe("trace", () => {
     const { trace } = await model.forward(ids, { logits: "none", trace: "hidden" });
     await model.dispose();
     for (const layer of [0, 3]) expect(floats(tensors, `hidden.${layer}`)).toEqual(trace!.hiddenAfter(layer));
+  });
+
+  it("records the layers that it is asked for, and refuses what is not there", async () => {
+    expect((await runCli(call("some", "--level", "hidden", "--layers", "1,3", "--origin", "prompt"))).code).toBe(0);
+    const trace = await loadTrace(join(folder, "some", "part-00000.parquet"));
+    expect(trace.layers).toEqual([1, 3]);
+    expect(trace.layout.metadata.moeLayers).toEqual([0, 1, 2, 3]);
+    const tensors = readSafetensors(join(folder, "some", "hidden-00000.safetensors"));
+    expect([...tensors.keys()].sort()).toEqual(["hidden.1", "hidden.3"]);
+    const wrong: [string[], string][] = [
+      [["--layers", "2-7"], "Expected MoE layers from 0 to 3 for trace.layers, got 4."],
+      [["--layers", "x"], "Expected layer numbers such as 0,4-7."],
+      [
+        ["--segments", "answer"],
+        'Expected one of prefix, question, choice, generated for trace.segments, got "answer".',
+      ],
+      [["--origin", "answer"], "Expected prompt or generated."],
+      [["--level", "counts", "--layers", "1"], "Expected no layers for a trace at level counts"],
+    ];
+    for (const [index, [flags, message]] of wrong.entries()) {
+      const { code, stderr } = await runCli(call(`wrong-${index}`, ...flags));
+      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(message) });
+    }
+  });
+
+  it("stops at a row that breaks an invariant", async () => {
+    const make = RouterTrace.fromStep.bind(RouterTrace);
+    const spy = vi.spyOn(RouterTrace, "fromStep").mockImplementation((step, runs, options) => {
+      const trace = make(step, runs, options);
+      trace.columns.topkWeights[9] = Number.NaN;
+      return trace;
+    });
+    const { code, stderr } = await runCli(call("broken", "--level", "topk"));
+    spy.mockRestore();
+    expect(code).not.toBe(0);
+    expect(stderr).toContain("Router trace: Row 1 (position 1) of layer 0 should have a weight of expert");
+    expect(readdirSync(join(folder, "broken"))).toEqual([]);
   });
 
   it("cuts a long text into windows, each from position 0", async () => {

@@ -2,7 +2,9 @@ import { appendFileSync, mkdtempSync, readdirSync, readFileSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { evaluate, type LanguageModel, scriptedModel } from "../../src/index.js";
+import { evaluate, type LanguageModel, Model, on, type Progress, scriptedModel } from "../../src/index.js";
+import type { RouterTrace } from "../../src/router/trace.js";
+import { seededModel } from "../cli/seeded.js";
 import { expectedRoutes, stored } from "./stored-routes.js";
 import { toyTask } from "./toy-task.js";
 import { SHARED, tracedModel } from "./traced-model.js";
@@ -86,5 +88,67 @@ describe("routes of a run", () => {
     await expect(evaluate(model, [toy], { ...options, out: newFolder() })).rejects.toThrow(
       'Expected a RouterTrace for the model\'s trace, got "routes".',
     );
+  });
+
+  it("stop the run at a row that breaks an invariant, and name it", async () => {
+    const out = newFolder();
+    const honest = tracedModel(false);
+    let calls = 0;
+    const model: LanguageModel = {
+      ...honest,
+      loglikelihood: async (requests, callOptions) => {
+        const results = await honest.loglikelihood(requests, callOptions);
+        const { topkExperts } = (results[1]!.trace as RouterTrace).columns;
+        if (++calls === 2) topkExperts[3] = topkExperts[2]!;
+        return results;
+      },
+    };
+    await expect(evaluate(model, [toy], { ...options, out })).rejects.toMatchObject({
+      code: "INVARIANT",
+      message: expect.stringMatching(/^Router trace: Row 0 \(position 0\) of layer 3 should have distinct experts/),
+    });
+    // The batch before it is whole, of this one there is no row and no route.
+    expect(readFileSync(join(out, "samples.jsonl"), "utf8").trim().split("\n")).toHaveLength(3);
+    expect(readdirSync(join(out, "trace"))).toEqual(["part-00000.parquet"]);
+  });
+
+  it("share no beginning where what comes before the rows is not recorded", async () => {
+    const out = newFolder();
+    const whole = tracedModel(true);
+    const model: LanguageModel = {
+      ...whole,
+      loglikelihood: async (requests, callOptions) => {
+        const results = await whole.loglikelihood(requests, callOptions);
+        return results.map((result) => ({ ...result, trace: (result.trace as RouterTrace).slice(1) }));
+      },
+    };
+    await evaluate(model, [toy], { ...options, out });
+    expect((await stored(out)).prefixes).toEqual([]);
+  });
+
+  it("of a run with a callback without a name cannot be gone on with", async () => {
+    const out = newFolder();
+    const model = await Model.load(seededModel());
+    const stop = new AbortController();
+    const resumable = model.with(on("moe.output", { layers: [1], id: "same", version: "1" }, (values) => values));
+    const unnamed = model.with(on("moe.output", { layers: [1] }, (values) => values));
+    for (const variant of [resumable, unnamed]) {
+      const folder = `${out}-${variant === unnamed}`;
+      const onProgress = ({ done }: Progress) => {
+        if (done > 0) stop.abort();
+      };
+      const first = evaluate(variant, [toy], { ...options, out: folder, signal: stop.signal, onProgress });
+      await expect(first).rejects.toMatchObject({ code: "ABORTED" });
+      const again = evaluate(variant, [toy], { ...options, out: folder, resume: true });
+      if (variant === resumable) expect((await again).tasks[0]!.done).toBe(8);
+      else {
+        await expect(again).rejects.toMatchObject({
+          code: "RUN_CONFLICT",
+          message:
+            "Expected callbacks with id and version to resume a run, the one at moe.output has none: begin a new run.",
+        });
+      }
+    }
+    await model.dispose();
   });
 });

@@ -63,4 +63,40 @@ def of_polars():
     }
 
 
-print(json.dumps({"pandas": of_pandas(), "duckdb": of_duckdb(), "polars": of_polars()}))
+# Sums of the lists of level hidden, and the number of norms of experts that did not run.
+LISTS = ("router_input", "residual")
+
+
+def hidden_of_pandas():
+    table = pandas.read_parquet(folder)
+    sums = {name: float(sum(row.astype("float64").sum() for row in table[name])) for name in LISTS}
+    norms = table.expert_norms.explode().astype("float64")
+    return {**sums, "expert_norms": float(norms.sum()), "not_run": int(norms.isna().sum()), "rows": len(table)}
+
+
+def hidden_of_duckdb():
+    trace = f"read_parquet('{pattern}')"
+    one = lambda sql: duckdb.sql(sql).fetchall()[0][0]
+    sums = {name: one(f"SELECT sum(v) FROM (SELECT unnest({name})::DOUBLE AS v FROM {trace})") for name in LISTS}
+    norms = f"(SELECT unnest(expert_norms)::DOUBLE AS v FROM {trace})"
+    return {
+        **sums,
+        "expert_norms": one(f"SELECT sum(v) FROM {norms} WHERE NOT isnan(v)"),
+        "not_run": one(f"SELECT count(*) FROM {norms} WHERE isnan(v)"),
+        "rows": one(f"SELECT count(*) FROM {trace}"),
+    }
+
+
+def hidden_of_polars():
+    table = polars.read_parquet(pattern)
+    sums = {name: table.explode(name)[name].cast(polars.Float64).sum() for name in LISTS}
+    norms = table.explode("expert_norms")["expert_norms"].cast(polars.Float64)
+    not_run = norms.is_nan()
+    return {**sums, "expert_norms": norms.filter(~not_run).sum(), "not_run": int(not_run.sum()), "rows": table.height}
+
+
+if len(sys.argv) > 2 and sys.argv[2] == "hidden":
+    found = {"pandas": hidden_of_pandas(), "duckdb": hidden_of_duckdb(), "polars": hidden_of_polars()}
+else:
+    found = {"pandas": of_pandas(), "duckdb": of_duckdb(), "polars": of_polars()}
+print(json.dumps(found))

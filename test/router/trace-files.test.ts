@@ -5,7 +5,7 @@ import { type Dictionary, type FixedSizeList, tableFromArrays } from "apache-arr
 import { afterAll, describe, expect, it } from "vitest";
 import { tableFromParquet, tableToParquet } from "../../src/router/parquet.js";
 import { RouterTrace } from "../../src/router/trace.js";
-import { loadTrace, saveTrace, TraceShards } from "../../src/router/trace-files.js";
+import { loadTrace, partsOfSize, saveTrace, TraceShards } from "../../src/router/trace-files.js";
 import { describeWithGoldens, sharedPath } from "../golden/shared.js";
 import { METADATA, promptRun, syntheticTrace } from "./synthetic-trace.js";
 
@@ -99,12 +99,12 @@ describe("shards", () => {
   it("appear whole at each flush, and go on after the last when reopened", async () => {
     const place = join(folder, "trace");
     const shards = await TraceShards.open(place);
-    expect(await shards.flush()).toBeUndefined();
+    expect(await shards.flush()).toEqual([]);
     shards.append(trace.slice(0, 4));
     shards.append(trace.slice(4, 6));
     expect(shards.waitingRows).toBe(12);
     expect(readdirSync(place)).toEqual([]);
-    expect(await shards.flush()).toBe(join(place, "part-00000.parquet"));
+    expect(await shards.flush()).toEqual([join(place, "part-00000.parquet")]);
     expect(shards.waitingRows).toBe(0);
 
     writeFileSync(join(place, ".partial-1234-part-00001.parquet"), "torn");
@@ -116,6 +116,21 @@ describe("shards", () => {
     expect(RouterTrace.concat(read)).toEqual(trace);
   });
 
+  it("are cut so that none is larger than a writer may hold, and join to the whole", () => {
+    const perToken = trace.byteLength / trace.numTokens;
+    for (const tokens of [1, 2, 3, 5, 100]) {
+      for (const traces of [[trace], [trace.slice(0, 4), trace.slice(4, 4), trace.slice(4, 5), trace.slice(5)]]) {
+        const parts = [...partsOfSize(traces, tokens * perToken + 1)];
+        expect(parts.map(({ numTokens }) => numTokens).slice(0, -1)).toEqual(
+          parts.slice(1).map(() => Math.min(tokens, trace.numTokens)),
+        );
+        expect(RouterTrace.concat(parts)).toEqual(trace);
+      }
+    }
+    // One token is written however large it is.
+    expect([...partsOfSize([trace], 1)]).toHaveLength(trace.numTokens);
+  });
+
   it("keep what could not be written for the next flush", async () => {
     const place = join(folder, "gone");
     const shards = await TraceShards.open(place);
@@ -123,7 +138,7 @@ describe("shards", () => {
     rmSync(place, { recursive: true });
     await expect(shards.flush()).rejects.toMatchObject({ code: "NOT_FOUND" });
     mkdirSync(place);
-    expect(await shards.flush()).toBe(join(place, "part-00000.parquet"));
+    expect(await shards.flush()).toEqual([join(place, "part-00000.parquet")]);
   });
 });
 

@@ -82,9 +82,18 @@ export async function readReportData(folder: string, limits: ReportLimits = REPO
   const experts = await readExperts(join(folder, "trace"), withPrompts, samples);
   const { createdAt, finishedAt, versions, identity } = run;
   return {
-    ...{ model: identity.model, createdAt, finishedAt, digest, versions, trace: identity.trace },
+    ...{ model: identity.model, createdAt, finishedAt, digest, versions, trace: traceText(identity.trace) },
     ...{ tasks: withPrompts, samples, samplesInRun, experts },
   };
+}
+
+/** "logits of layers [0,2], segments [\"choice\"]". */
+function traceText(trace: RunIdentity["trace"]): string | null {
+  if (trace === null || typeof trace === "string") return trace;
+  const { level, ...parts } = trace;
+  return `${level} of ${Object.entries(parts)
+    .map(([name, value]) => `${name} ${JSON.stringify(value)}`)
+    .join(", ")}`;
 }
 
 async function readSamples(

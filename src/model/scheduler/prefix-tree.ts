@@ -221,7 +221,7 @@ export class PrefixTree {
 
   #weigh(node: PrefixNode): void {
     const bytes =
-      this.#store.bytesOf(node.from, node.to) + (node.routes === undefined ? 0 : bytesOf(node.routes.trace));
+      this.#store.bytesOf(node.from, node.to) + (node.routes === undefined ? 0 : node.routes.trace.byteLength);
     this.#bytes += bytes - node.bytes;
     node.bytes = bytes;
   }
@@ -234,12 +234,6 @@ function hasRoutes({ routes }: PrefixNode, asked: PrefixKind): boolean {
 /** Rows [from, to) in arrays of their own: a view would keep the whole alive. */
 function copyRows(trace: RouterTrace, from: number, to: number): RouterTrace {
   return new RouterTrace(joinParts([trace.slice(from, to)]));
-}
-
-function bytesOf({ columns, hidden }: RouterTrace): number {
-  const arrays: ArrayBufferView[] = Object.values(columns);
-  if (hidden !== undefined) arrays.push(hidden.routerInput, hidden.expertNorms, hidden.sharedNorm, hidden.residual);
-  return arrays.reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
 /** Number of equal elements at the start. */

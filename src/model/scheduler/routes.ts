@@ -75,7 +75,7 @@ export class SequenceRoutes {
   /** Parts of one block, as wide as the sequence's own rules make its rows. */
   #copy(parts: readonly Part[]): RouterTrace {
     const { level, traceMetadata: metadata, topK, layers } = this.#kind;
-    const { native, kind } = parts[0]!.block;
+    const { native, layers: recorded } = parts[0]!.block;
     const step = rowsOf(native, parts, topK, level);
     const runs = runsOf(parts).map(
       ({ rows, firstPosition, origin, segment }): TokenRun => ({
@@ -84,7 +84,7 @@ export class SequenceRoutes {
       }),
     );
     const trace = RouterTrace.fromStep(step, runs, {
-      ...{ metadata, level: level as Exclude<typeof level, "counts">, layers: kind.layers },
+      ...{ metadata, level: level as Exclude<typeof level, "counts">, layers: recorded },
     });
     return layers === undefined ? trace : trace.selectLayers(layers);
   }

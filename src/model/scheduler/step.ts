@@ -16,7 +16,7 @@ export interface Piece {
 /** `block`: where the routes go, if any are recorded. */
 export function stepRequest(pieces: readonly Piece[], block: RecordingBlock | undefined): StepRequest {
   const segments = pieces.map(segmentOf);
-  return block === undefined ? { segments } : { segments, trace: { block: block.native, firstRow: block.used } };
+  return block === undefined ? { segments } : { segments, traceBlock: block.native.number, traceRow: block.used };
 }
 
 function segmentOf(piece: Piece): StepRequest["segments"][number] {

@@ -4,12 +4,14 @@
  */
 import type { NativeSession, TraceBlock } from "../../native/binding.js";
 import { bytesPerToken, CAPTURE_LEVELS, type CapturePlan, isRecorded } from "../../router/capture.js";
+import type { RecordedLevel } from "../../router/schema.js";
+import type { RouterShape } from "../../router/shape.js";
 import type { SequenceRoutes } from "./routes.js";
-import type { Sequence } from "./sequence.js";
+import type { SequenceKind } from "./sequence.js";
 import type { Piece } from "./step.js";
 
 /** What of a step's routes is recorded: at least what any of its sequences wants. */
-type BlockKind = Required<Pick<CapturePlan, "level">> & Pick<CapturePlan, "layers"> & { topK: number };
+type BlockKind = Pick<CapturePlan, "level" | "layers"> & { topK: number };
 
 /** Rows of a block: enough steps for one copy, as long as they are small. */
 const MAX_ROWS = 1024;
@@ -22,12 +24,14 @@ const MAX_BLOCKS = 4;
 export class RecordingBlock {
   /** Rows that are written. */
   used = 0;
+  isDropped = false;
   readonly #holders = new Set<SequenceRoutes>();
 
   constructor(
     readonly native: TraceBlock,
-    readonly kind: BlockKind,
     readonly bytes: number,
+    /** Absent: all. */
+    readonly layers: readonly number[] | undefined,
   ) {}
 
   /** Somebody has rows here. */
@@ -48,6 +52,7 @@ export class TraceBlocks {
   readonly #hiddenSize: number;
   /** By kind, the least recently used first. */
   readonly #blocks = new Map<string, RecordingBlock>();
+  readonly #byKind = new WeakMap<SequenceKind, RecordingBlock>();
 
   constructor(session: NativeSession, hiddenSize: number) {
     this.#session = session;
@@ -59,7 +64,19 @@ export class TraceBlocks {
     const recorded = pieces.filter(({ sequence }) => isRecorded(sequence.kind, sequence.pending!.append));
     if (recorded.length === 0) return undefined;
     const rows = recorded.reduce((sum, piece) => sum + piece.rows, 0);
-    const kind = commonKind(recorded);
+    const { kind } = recorded[0]!.sequence;
+    if (recorded.some(({ sequence }) => sequence.kind !== kind)) return this.#blockOf(commonKind(recorded), rows, kind);
+    // The kind of a call's sequences is one object, so most steps find their block by it.
+    let block = this.#byKind.get(kind);
+    if (block === undefined || block.isDropped || block.used + rows > block.native.rows) {
+      block = this.#blockOf(kind, rows, kind);
+      this.#byKind.set(kind, block);
+    }
+    return block;
+  }
+
+  /** A block of a kind with room for `rows` rows. */
+  #blockOf(kind: BlockKind, rows: number, { traceMetadata }: SequenceKind): RecordingBlock {
     const name = `${kind.level} ${kind.topK} ${kind.layers?.join() ?? "all"}`;
     const known = this.#blocks.get(name);
     if (known !== undefined && rows <= known.native.rows) {
@@ -68,7 +85,7 @@ export class TraceBlocks {
     }
     if (known !== undefined) this.#drop(name, known);
     for (const [oldest, block] of this.#blocks) if (this.#blocks.size >= MAX_BLOCKS) this.#drop(oldest, block);
-    const made = this.#create(kind, rows, recorded[0]!.sequence);
+    const made = this.#create(kind, rows, traceMetadata);
     this.#blocks.set(name, made);
     return made;
   }
@@ -79,16 +96,20 @@ export class TraceBlocks {
     for (const [name, known] of this.#blocks) if (known === block) this.#drop(name, known);
   }
 
-  #create(kind: BlockKind, rows: number, { kind: { traceMetadata } }: Sequence): RecordingBlock {
+  #create(kind: BlockKind, rows: number, shape: RouterShape): RecordingBlock {
     const { topK, level, layers } = kind;
-    const perRow = bytesPerToken(kind, traceMetadata, { topK, hiddenSize: this.#hiddenSize });
+    const perRow = bytesPerToken(kind, shape, { topK, hiddenSize: this.#hiddenSize });
     const numRows = Math.max(rows, Math.min(MAX_ROWS, Math.floor(BLOCK_BYTES / Math.max(1, perRow))));
-    const options = { level, topK, rows: numRows, ...(layers && { layers: Int32Array.from(layers) }) };
-    return new RecordingBlock(this.#session.createTraceBlock(options as never), kind, numRows * perRow);
+    const options = { level: level as RecordedLevel, topK, rows: numRows };
+    const native = this.#session.createTraceBlock(
+      layers === undefined ? options : { ...options, layers: Int32Array.from(layers) },
+    );
+    return new RecordingBlock(native, numRows * perRow, layers);
   }
 
   #drop(name: string, block: RecordingBlock): void {
     block.empty();
+    block.isDropped = true;
     this.#blocks.delete(name);
   }
 }

@@ -1,8 +1,7 @@
-#include "addon/trace_block_wrap.h"
+#include "addon/trace_blocks.h"
 
 #include <algorithm>
 
-#include "addon/addon_data.h"
 #include "addon/convert.h"
 
 namespace moescope {
@@ -31,7 +30,7 @@ Napi::Value view_of(Napi::Env env, const std::shared_ptr<TraceBlock>& block, std
 
 }  // namespace
 
-Napi::Value TraceBlockWrap::create(Napi::Env env, const ModelConfig& config, const Napi::Value& value) {
+std::shared_ptr<TraceBlock> to_trace_block(const Napi::Value& value, const ModelConfig& config) {
   constexpr int64_t kMaxRows = int64_t{1} << 30;
   const Napi::Object options = to_object(value, "options");
   const CaptureLevel level = to_capture_level(to_string(options.Get("level"), "level"));
@@ -40,37 +39,33 @@ Napi::Value TraceBlockWrap::create(Napi::Env env, const ModelConfig& config, con
   const int top_k = static_cast<int>(to_integer(options.Get("topK"), "topK", config.num_experts_per_token, highest));
   std::optional<std::vector<int32_t>> layers;
   if (options.Has("layers")) layers = to_vector<int32_t>(options.Get("layers"), "layers");
-  const auto block = std::make_shared<TraceBlock>(config, level, rows, top_k, layers);
+  return std::make_shared<TraceBlock>(config, level, rows, top_k, layers);
+}
 
-  const Napi::Object wrap = env.GetInstanceData<AddonData>()->trace_block.New({});
-  Unwrap(wrap)->block_ = block;
-  wrap.Set("rows", Napi::Number::New(env, static_cast<double>(rows)));
-  wrap.Set("numMoeLayers", Napi::Number::New(env, block->num_moe_layers));
-  wrap.Set("topK", Napi::Number::New(env, block->top_k));
-  wrap.Set("numExperts", Napi::Number::New(env, config.num_experts));
-  wrap.Set("topkExperts", view_of(env, block, block->topk_experts));
-  wrap.Set("topkWeights", view_of(env, block, block->topk_weights));
-  wrap.Set("sharedGate", view_of(env, block, block->shared_gate));
-  wrap.Set("margin", view_of(env, block, block->margin));
-  wrap.Set("intervened", view_of(env, block, block->intervened));
-  wrap.Set("routerLogits", view_of(env, block, block->router_logits));
-  if (level != CaptureLevel::Hidden) return wrap;
+Napi::Object from_trace_block(Napi::Env env, const std::shared_ptr<TraceBlock>& block, int number) {
+  Napi::Object object = Napi::Object::New(env);
+  // The views keep the block as well, but a dense model has none.
+  object.AddFinalizer([](Napi::Env, std::shared_ptr<TraceBlock>* held) { delete held; },
+                      new std::shared_ptr<TraceBlock>(block));
+  object.Set("number", Napi::Number::New(env, number));
+  object.Set("rows", Napi::Number::New(env, static_cast<double>(block->rows)));
+  object.Set("numMoeLayers", Napi::Number::New(env, block->num_moe_layers));
+  object.Set("topK", Napi::Number::New(env, block->top_k));
+  object.Set("numExperts", Napi::Number::New(env, block->num_experts));
+  object.Set("topkExperts", view_of(env, block, block->topk_experts));
+  object.Set("topkWeights", view_of(env, block, block->topk_weights));
+  object.Set("sharedGate", view_of(env, block, block->shared_gate));
+  object.Set("margin", view_of(env, block, block->margin));
+  object.Set("intervened", view_of(env, block, block->intervened));
+  object.Set("routerLogits", view_of(env, block, block->router_logits));
+  if (block->level != CaptureLevel::Hidden) return object;
   const Napi::Object hidden = Napi::Object::New(env);
   hidden.Set("routerInput", view_of(env, block, block->router_input));
   hidden.Set("expertNorms", view_of(env, block, block->expert_norms));
   hidden.Set("sharedNorm", view_of(env, block, block->shared_norm));
   hidden.Set("residual", view_of(env, block, block->residual));
-  wrap.Set("hidden", hidden);
-  return wrap;
-}
-
-std::shared_ptr<TraceBlock> TraceBlockWrap::of(const Napi::Value& value) {
-  // Unwrapping an object of another class would read its memory as a block.
-  const Napi::Function constructor = value.Env().GetInstanceData<AddonData>()->trace_block.Value();
-  if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(constructor)) {
-    fail(ErrorCode::InvalidArgument, "Expected a TraceBlock for trace.block.");
-  }
-  return Unwrap(value.As<Napi::Object>())->block_;
+  object.Set("hidden", hidden);
+  return object;
 }
 
 }  // namespace moescope
