@@ -69,7 +69,9 @@ function numberIn(prompt: string): number {
 }
 
 function fourTokens(): RouterTrace {
-  return syntheticTrace([{ tokenIds: Int32Array.of(1, 2, 3, 4), firstPosition: 0, origin: 0, segment: 0 }], { level: "topk" });
+  return syntheticTrace([{ tokenIds: Int32Array.of(1, 2, 3, 4), firstPosition: 0, origin: 0, segment: 0 }], {
+    level: "topk",
+  });
 }
 
 /** Right answers go to expert 0 of the first layer, wrong ones to expert 1; everything else is alike. */
