@@ -114,7 +114,6 @@ export class Model {
         bytesPerPosition: memory.kvPerToken,
         kvCacheBytes: memory.kvCacheBytes,
         vocabSize,
-        hiddenSize: checkpoint.config.hiddenSize,
         stepRows: CHUNK_ROWS,
       });
       const shape = routerShapeOf(planConfigOf(checkpoint.config));
@@ -243,7 +242,8 @@ export class Model {
     const { rules, traceMetadata } = this;
     const widths = rules.map((rule) => Math.max(rule.k ?? 0, rule.routeK ?? 0));
     const topK = Math.max(traceMetadata.numExpertsPerToken, ...widths);
-    return { ...this.#keys, ...capturePlan(capture, traceMetadata), topK, rules, traceMetadata };
+    const { hiddenSize } = this.config;
+    return { ...this.#keys, ...capturePlan(capture, traceMetadata), topK, hiddenSize, rules, traceMetadata };
   }
 
   /** @internal Refuses tokens that a replayed route was not recorded over, naming the first position. */

@@ -27,23 +27,38 @@ import {
 import { partsOf, tableOf } from "./trace-table.js";
 
 /** A trace of no tokens. `layers` as a capture names them; absent: all. */
-export function emptyTrace(
-  metadata: TraceMetadata,
-  level: RecordedLevel,
-  layers: readonly number[] | undefined,
-): RouterTrace {
-  const own = layers === undefined ? metadata.moeLayers : metadata.moeLayers.filter((layer) => layers.includes(layer));
+export function emptyTrace(of: {
+  metadata: TraceMetadata;
+  level: RecordedLevel;
+  layers?: readonly number[];
+  hiddenSize: number;
+}): RouterTrace {
+  const { metadata, level, layers: wanted, hiddenSize } = of;
+  const isWanted = (layer: number) => wanted === undefined || wanted.includes(layer);
+  const residualLayers = Array.from({ length: metadata.numLayers }, (_, layer) => layer).filter(isWanted);
   const [ints, floats, bytes] = [new Int32Array(0), new Float32Array(0), new Uint8Array(0)];
-  const step = {
-    ...{ rows: 0, topK: metadata.numExpertsPerToken, numMoeLayers: own.length, numExperts: metadata.numExperts },
-    ...{ topkExperts: new Uint16Array(0), topkWeights: floats, sharedGate: floats, margin: floats, intervened: bytes },
-    routerLogits: floats,
-    hidden: { routerInput: floats, expertNorms: floats, sharedNorm: floats, residual: floats },
-  };
-  return RouterTrace.fromStep(step, [{ tokenIds: ints, firstPosition: 0, origin: 0, segment: 0 }], {
-    metadata,
-    level,
-    layers,
+  return new RouterTrace({
+    layout: {
+      ...{ metadata, level, topK: metadata.numExpertsPerToken, segments: STANDARD_SEGMENTS },
+      layers: metadata.moeLayers.filter(isWanted),
+    },
+    keys: [],
+    columns: {
+      ...{ tokenIds: ints, positions: ints, origins: bytes, segments: ints, computed: bytes, keys: ints },
+      ...{ topkExperts: new Uint16Array(0), topkWeights: floats, sharedGate: floats, margin: floats },
+      ...{ intervened: bytes, routerLogits: floats },
+    },
+    hidden:
+      level !== "hidden"
+        ? undefined
+        : {
+            hiddenSize,
+            residualLayers,
+            routerInput: floats,
+            expertNorms: floats,
+            sharedNorm: floats,
+            residual: floats,
+          },
   });
 }
 

@@ -61,7 +61,10 @@ export class SequenceRoutes {
   get trace(): RouterTrace | undefined {
     if (this.#kind.level === "counts") return undefined;
     this.settle();
-    if (this.#own.length === 0) return emptyTrace(this.#kind.traceMetadata, this.#kind.level, this.#kind.layers);
+    if (this.#own.length === 0) {
+      const { traceMetadata: metadata, level, layers, hiddenSize } = this.#kind;
+      return emptyTrace({ metadata, level, layers, hiddenSize });
+    }
     if (this.#own.length > 1) this.#own = [RouterTrace.concat(this.#own)];
     return this.#own[0];
   }

@@ -20,7 +20,6 @@ export interface SchedulerOptions {
   /** Key/value bytes for sequences under way and kept prefixes together; a single sequence may exceed it. */
   kvCacheBytes: number;
   vocabSize: number;
-  hiddenSize: number;
   /** Rows of one step; more where a single call reads prompts and a step stays short. */
   stepRows: number;
 }
@@ -66,7 +65,7 @@ export class Scheduler {
   constructor(session: NativeSession, options: SchedulerOptions) {
     this.#session = session;
     this.#options = options;
-    this.#blocks = new TraceBlocks(session, options.hiddenSize);
+    this.#blocks = new TraceBlocks(session);
     this.#tree = new PrefixTree({
       fork: (sequence, length) => session.forkSequence(sequence, length, []),
       release: (sequence) => session.releaseSequence(sequence),

@@ -14,6 +14,7 @@ export interface SequenceKind extends PrefixKind, CapturePlan {
   rules: readonly RouteRule[];
   /** Slots of its rows: the model's top-k, or what the rules can make of it. */
   topK: number;
+  hiddenSize: number;
   traceMetadata: TraceMetadata;
 }
 

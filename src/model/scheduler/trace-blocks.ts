@@ -5,7 +5,6 @@
 import type { NativeSession, TraceBlock } from "../../native/binding.js";
 import { bytesPerToken, CAPTURE_LEVELS, type CapturePlan, isRecorded } from "../../router/capture.js";
 import type { RecordedLevel } from "../../router/schema.js";
-import type { RouterShape } from "../../router/shape.js";
 import type { SequenceRoutes } from "./routes.js";
 import type { SequenceKind } from "./sequence.js";
 import type { Piece } from "./step.js";
@@ -49,14 +48,12 @@ export class RecordingBlock {
 
 export class TraceBlocks {
   readonly #session: NativeSession;
-  readonly #hiddenSize: number;
   /** By kind, the least recently used first. */
   readonly #blocks = new Map<string, RecordingBlock>();
   readonly #byKind = new WeakMap<SequenceKind, RecordingBlock>();
 
-  constructor(session: NativeSession, hiddenSize: number) {
+  constructor(session: NativeSession) {
     this.#session = session;
-    this.#hiddenSize = hiddenSize;
   }
 
   /** A block with room for the recorded rows of a step, from `used` on; undefined where none are recorded. */
@@ -76,7 +73,7 @@ export class TraceBlocks {
   }
 
   /** A block of a kind with room for `rows` rows. */
-  #blockOf(kind: BlockKind, rows: number, { traceMetadata }: SequenceKind): RecordingBlock {
+  #blockOf(kind: BlockKind, rows: number, model: SequenceKind): RecordingBlock {
     const name = `${kind.level} ${kind.topK} ${kind.layers?.join() ?? "all"}`;
     const known = this.#blocks.get(name);
     if (known !== undefined && rows <= known.native.rows) {
@@ -85,7 +82,7 @@ export class TraceBlocks {
     }
     if (known !== undefined) this.#drop(name, known);
     for (const [oldest, block] of this.#blocks) if (this.#blocks.size >= MAX_BLOCKS) this.#drop(oldest, block);
-    const made = this.#create(kind, rows, traceMetadata);
+    const made = this.#create(kind, rows, model);
     this.#blocks.set(name, made);
     return made;
   }
@@ -96,9 +93,9 @@ export class TraceBlocks {
     for (const [name, known] of this.#blocks) if (known === block) this.#drop(name, known);
   }
 
-  #create(kind: BlockKind, rows: number, shape: RouterShape): RecordingBlock {
+  #create(kind: BlockKind, rows: number, { traceMetadata, hiddenSize }: SequenceKind): RecordingBlock {
     const { topK, level, layers } = kind;
-    const perRow = bytesPerToken(kind, shape, { topK, hiddenSize: this.#hiddenSize });
+    const perRow = bytesPerToken(kind, traceMetadata, { topK, hiddenSize });
     const numRows = Math.max(rows, Math.min(MAX_ROWS, Math.floor(BLOCK_BYTES / Math.max(1, perRow))));
     const options = { level: level as RecordedLevel, topK, rows: numRows };
     const native = this.#session.createTraceBlock(
