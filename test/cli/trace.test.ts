@@ -79,17 +79,18 @@ describe("trace", () => {
     expect([...tensors.keys()].sort()).toEqual(["hidden.1", "hidden.3"]);
     const wrong: [string[], string][] = [
       [["--layers", "2-7"], "Expected MoE layers from 0 to 3 for trace.layers, got 4."],
-      [["--layers", "x"], "Expected layer numbers such as 0,4-7."],
+      [["--layers", "x"], 'Expected layer numbers such as 0,4-7 for --layers, got "x".'],
       [
         ["--segments", "answer"],
         'Expected one of prefix, question, choice, generated for trace.segments, got "answer".',
       ],
-      [["--origin", "answer"], "Expected prompt or generated."],
+      [["--origin", "answer"], "Expected prompt or generated"],
       [["--level", "counts", "--layers", "1"], "Expected no layers for a trace at level counts"],
     ];
     for (const [index, [flags, message]] of wrong.entries()) {
       const { code, stderr } = await runCli(call(`wrong-${index}`, ...flags));
-      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(message) });
+      expect(stderr).toContain(message);
+      expect(code).not.toBe(0);
     }
   });
 

@@ -123,7 +123,7 @@ describe("routes of a run", () => {
       },
     };
     await evaluate(model, [toy], { ...options, out });
-    expect((await stored(out)).prefixes).toEqual([]);
+    expect(readdirSync(join(out, "trace")).filter((name) => !name.endsWith(".parquet"))).toEqual([]);
   });
 
   it("of a run with a callback without a name cannot be gone on with", async () => {

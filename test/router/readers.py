@@ -1,5 +1,6 @@
 """Reads a trace folder with pandas, DuckDB and Polars, and prints what each of them found as JSON."""
 
+import glob
 import json
 import sys
 
@@ -68,7 +69,8 @@ LISTS = ("router_input", "residual")
 
 
 def hidden_of_pandas():
-    table = pandas.read_parquet(folder)
+    # The folder of `trace` has other files as well.
+    table = pandas.read_parquet(sorted(glob.glob(pattern)))
     sums = {name: float(sum(row.astype("float64").sum() for row in table[name])) for name in LISTS}
     norms = table.expert_norms.explode().astype("float64")
     return {**sums, "expert_norms": float(norms.sum()), "not_run": int(norms.isna().sum()), "rows": len(table)}
