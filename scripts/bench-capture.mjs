@@ -11,6 +11,8 @@ const [name = "demo", rounds = "40", precision = "fast", promptTokens = "256"] =
 const LEVELS = ["counts", "again", "topk", "logits"];
 const PROMPT = Number(promptTokens);
 const STEPS = 64;
+/** Rounds before the first that counts: until then much of the code is not compiled. */
+const WARM = 20;
 const model = await Model.load(name, { precision });
 const { engine } = model.parts;
 
@@ -84,7 +86,7 @@ function summary(values) {
 }
 
 await engine.run(undefined, async (call) => {
-  for (let number = -3; number < Number(rounds); number++) await round(call, number >= 0);
+  for (let number = -WARM; number < Number(rounds); number++) await round(call, number >= 0);
 });
 const figures = Object.fromEntries(
   Object.entries(extra).map(([work, levels]) => {

@@ -58,11 +58,17 @@ export class TraceBlocks {
 
   /** A block with room for the recorded rows of a step, from `used` on; undefined where none are recorded. */
   roomFor(pieces: readonly Piece[]): RecordingBlock | undefined {
-    const recorded = pieces.filter(({ sequence }) => isRecorded(sequence.kind, sequence.pending!.append));
-    if (recorded.length === 0) return undefined;
-    const rows = recorded.reduce((sum, piece) => sum + piece.rows, 0);
-    const { kind } = recorded[0]!.sequence;
-    if (recorded.some(({ sequence }) => sequence.kind !== kind)) return this.#blockOf(commonKind(recorded), rows, kind);
+    let kind: SequenceKind | undefined;
+    let rows = 0;
+    let isMixed = false;
+    for (const { sequence, rows: own } of pieces) {
+      if (!isRecorded(sequence.kind, sequence.pending!.append)) continue;
+      rows += own;
+      isMixed ||= kind !== undefined && kind !== sequence.kind;
+      kind ??= sequence.kind;
+    }
+    if (kind === undefined) return undefined;
+    if (isMixed) return this.#blockOf(commonKind(pieces), rows, kind);
     // The kind of a call's sequences is one object, so most steps find their block by it.
     let block = this.#byKind.get(kind);
     if (block === undefined || block.isDropped || block.used + rows > block.native.rows) {
@@ -113,8 +119,8 @@ export class TraceBlocks {
 
 /** Watching more changes no bit, so neighbours with different wishes share a block. */
 function commonKind(pieces: readonly Piece[]): BlockKind {
-  const kinds = pieces.map(({ sequence }) => sequence.kind);
-  if (kinds.length === 1) return kinds[0]!;
+  const recorded = pieces.filter(({ sequence }) => isRecorded(sequence.kind, sequence.pending!.append));
+  const kinds = recorded.map(({ sequence }) => sequence.kind);
   const level = CAPTURE_LEVELS[Math.max(...kinds.map((kind) => CAPTURE_LEVELS.indexOf(kind.level)))]!;
   const topK = Math.max(...kinds.map((kind) => kind.topK));
   if (kinds.some(({ layers }) => layers === undefined)) return { level, topK };
