@@ -1,16 +1,16 @@
 /**
  * What capture costs: texts side by side in one process, watched at levels counts, topk and logits, take turns step by step; each
  * step is compared with the counts step of its own round. The path is that of every call, up to the arrays of the finished trace.
- * node scripts/bench-capture.mjs [model] [rounds] [ref|fast] [prompt tokens]. Prints the median extra time of each level with a 95 %
+ * node scripts/bench-capture.mjs [model] [rounds] [ref|fast] [prompt tokens] [tokens behind it]. Prints the median extra time of each level with a 95 %
  * bootstrap interval, in percent of a step, and the time of a step.
  */
 import { Model } from "../dist/src/index.js";
 
-const [name = "demo", rounds = "40", precision = "fast", promptTokens = "256"] = process.argv.slice(2);
+const [name = "demo", rounds = "40", precision = "fast", promptTokens = "256", steps = "64"] = process.argv.slice(2);
 /** "again" is a second text at level counts: what a difference of nothing looks like. */
 const LEVELS = ["counts", "again", "topk", "logits"];
 const PROMPT = Number(promptTokens);
-const STEPS = 64;
+const STEPS = Number(steps);
 /** Rounds before the first that counts: until then much of the code is not compiled. */
 const WARM = 20;
 const model = await Model.load(name, { precision });
@@ -46,7 +46,7 @@ function compare(work, seconds) {
 /** A prompt and STEPS tokens behind it, at all levels in turn; the time to hand the trace out is shared by all of its rows. */
 async function round(call, isWarm) {
   const prompt = idsOf(PROMPT);
-  const opened = LEVELS.map((level) => {
+  const opened = shuffled(LEVELS).map((level) => {
     const kind = { ...model.kindAt(level === "again" ? "counts" : level), cacheKey: undefined };
     return [level, call.open(kind, { maxLength: PROMPT + STEPS })];
   });
@@ -60,7 +60,7 @@ async function round(call, isWarm) {
     for (const level of shuffled(LEVELS)) seconds[level] = await secondsOf(sequences[level], token, 1);
     steps.push(seconds);
   }
-  for (const level of LEVELS) {
+  for (const level of shuffled(LEVELS)) {
     const start = performance.now();
     const { trace } = sequences[level];
     const perRow = (performance.now() - start) / 1000 / (PROMPT + STEPS);
