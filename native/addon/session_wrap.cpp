@@ -48,8 +48,8 @@ Napi::Function SessionWrap::define(Napi::Env env) {
        InstanceMethod<&SessionWrap::sequence_length>("sequenceLength"),
        InstanceMethod<&SessionWrap::release_sequence>("releaseSequence"),
        InstanceMethod<&SessionWrap::keep_residuals>("keepResiduals"),
-       InstanceMethod<&SessionWrap::share_lower_layers>("shareLowerLayers"), InstanceMethod<&SessionWrap::create_trace_block>("createTraceBlock"),
-       InstanceMethod<&SessionWrap::step>("step"),
+       InstanceMethod<&SessionWrap::share_lower_layers>("shareLowerLayers"),
+       InstanceMethod<&SessionWrap::create_trace_block>("createTraceBlock"), InstanceMethod<&SessionWrap::step>("step"),
        InstanceMethod<&SessionWrap::expert_counts>("expertCounts"),
        InstanceMethod<&SessionWrap::kv_cache_bytes>("kvCacheBytes"), InstanceMethod<&SessionWrap::dispose>("dispose")});
 }

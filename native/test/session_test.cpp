@@ -340,8 +340,7 @@ CASE("a flag set from another thread ends a step midway, and the session goes on
   CHECK_EQ(session.sequence_length(sequence), 5);
   // The flag was of that step alone.
   std::vector<int64_t> progress;
-  session.step({{segment_of(sequence, part(prompt, 5, 25))}}, nullptr,
-               [&](int64_t rows) { progress.push_back(rows); });
+  session.step({{segment_of(sequence, part(prompt, 5, 25))}}, nullptr, [&](int64_t rows) { progress.push_back(rows); });
   CHECK(progress == std::vector<int64_t>({8, 16, 20}));
 
   std::atomic<bool> set_before = true;
