@@ -8,8 +8,6 @@ namespace moescope {
 
 namespace {
 
-constexpr int kQueryRows = 8;  // rows of a run that meet a tile of keys together
-
 // Rotary embedding of one head (Su et al. 2021); cos and sin: (head_dim / 2).
 void rotate(RopeLayout layout, int head_dim, const float* cos, const float* sin, float* head) {
   const int half = head_dim / 2;
@@ -80,98 +78,6 @@ void CpuBackend::rope_and_cache(int layer, const Batch& batch) {
       rotate(config_.rope_layout, head_dim, cos.data(), sin.data(), k);
       write_key(cache.type(), k, head_dim, slot, page + cache.head_offset(head));
       write_value(cache.type(), v, head_dim, slot, page + cache.head_offset(head));
-    }
-  });
-}
-
-namespace {
-
-// Up to kQueryRows rows of one run, with all query heads that share one key/value head.
-struct AttentionItem {
-  const BatchRun* run;
-  int first, count;  // rows within the run
-  int kv_head;
-};
-
-std::vector<AttentionItem> attention_items(const Batch& batch, int num_key_value_heads) {
-  std::vector<AttentionItem> items;
-  for (const BatchRun& run : batch.runs) {
-    for (int first = 0; first < run.num_rows; first += kQueryRows) {
-      for (int kv_head = 0; kv_head < num_key_value_heads; ++kv_head) {
-        items.push_back({&run, first, std::min(kQueryRows, run.num_rows - first), kv_head});
-      }
-    }
-  }
-  return items;
-}
-
-}  // namespace
-
-ProfileWork CpuBackend::attention_work(const Batch& batch) const {
-  ProfileWork work;
-  for (const BatchRun& run : batch.runs) {
-    const int64_t end = run.first_position + run.num_rows;
-    const int64_t pairs = run.num_rows * (run.first_position + end + 1) / 2;  // of a query and a key that it sees
-    const int64_t head_bytes = static_cast<int64_t>(batch.cache->head_bytes());
-    work += {end * config_.num_key_value_heads * head_bytes / kTilePositions, 2 * pairs * config_.q_size()};
-  }
-  return work;
-}
-
-void CpuBackend::attention(int layer, const Batch& batch) {
-  const std::vector<AttentionItem> items = attention_items(batch, config_.num_key_value_heads);
-  const int head_dim = config_.head_dim;
-  const int group = config_.num_attention_heads / config_.num_key_value_heads;
-  const int64_t tile_size = static_cast<int64_t>(head_dim) * kTilePositions;
-
-  pool_.parallel_for(static_cast<int64_t>(items.size()), [&](int64_t index, int thread) {
-    const AttentionItem& item = items[index];
-    const KvCache& cache = *batch.cache;
-    const int64_t first_position = item.run->first_position + item.first;
-    const int64_t last_tile = (first_position + item.count - 1) / kTilePositions;
-    const int num_queries = item.count * group;  // rows outermost
-    std::vector<const float*> q(num_queries);
-    std::vector<float*> out(num_queries), tile_out(num_queries);
-    std::vector<float> max_score(num_queries), sum(num_queries), tile_max(num_queries), tile_sum(num_queries);
-    std::vector<int> num_keys(num_queries);
-    std::vector<float>& room = scratch_[thread].floats;
-    if (room.size() < static_cast<size_t>(2 * tile_size + num_queries * head_dim)) {
-      room.resize(2 * tile_size + num_queries * head_dim);
-    }
-    for (int query = 0; query < num_queries; ++query) {
-      const int64_t row = item.run->first_row + item.first + query / group;
-      const int64_t head = static_cast<int64_t>(item.kv_head) * group + query % group;
-      q[query] = &q_[row * config_.q_size() + head * head_dim];
-      out[query] = &context_[row * config_.q_size() + head * head_dim];
-      tile_out[query] = room.data() + 2 * tile_size + static_cast<int64_t>(query) * head_dim;
-    }
-
-    for (int64_t tile = 0; tile <= last_tile; ++tile) {
-      const std::byte* head = cache.page(item.run->sequence, layer, tile) + cache.head_offset(item.kv_head);
-      const float* keys = read_keys(cache.type(), head, head_dim, room.data());
-      const float* values = read_values(cache.type(), head, head_dim, room.data() + tile_size);
-      // Rows before the tile see none of it: the rows that see it are the last ones.
-      const int64_t tile_start = tile * kTilePositions;
-      const int from = static_cast<int>(std::max<int64_t>(0, tile_start - first_position)) * group;
-      for (int query = from; query < num_queries; ++query) {
-        const int64_t position = first_position + query / group;
-        num_keys[query] = static_cast<int>(std::min<int64_t>(position + 1 - tile_start, kTilePositions));
-      }
-      const int count = num_queries - from;
-      if (tile == 0) {
-        kernels_.attend_tile(count, &q[from], keys, values, head_dim, &num_keys[from], &max_score[from], &sum[from],
-                             &out[from]);
-        continue;
-      }
-      kernels_.attend_tile(count, &q[from], keys, values, head_dim, &num_keys[from], &tile_max[from], &tile_sum[from],
-                           &tile_out[from]);
-      for (int query = from; query < num_queries; ++query) {
-        kernels_.merge_tile(tile_max[query], tile_sum[query], tile_out[query], head_dim, &max_score[query], &sum[query],
-                            out[query]);
-      }
-    }
-    for (int query = 0; query < num_queries; ++query) {
-      for (int d = 0; d < head_dim; ++d) out[query][d] /= sum[query];
     }
   });
 }

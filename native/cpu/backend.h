@@ -98,6 +98,7 @@ class CpuBackend final : public Backend {
   // Rotates q and k, scales q, and writes k and v to the cache.
   void rope_and_cache(int layer, const Batch& batch);
   void attention(int layer, const Batch& batch);
+  struct AttentionPass;
   // Callbacks on the outputs of the experts that just ran.
   void call_back_outputs(int layer, const ExpertGrouping& grouping, bool has_shared, const Taps& taps);
   // Norms and contributions of the experts that just ran, where a tap wants them.
@@ -123,6 +124,7 @@ class CpuBackend final : public Backend {
   std::vector<float> x_, h_;                      // (rows, hidden)
   std::vector<float> normed_, block_out_;         // (rows, hidden)
   std::vector<float> q_, context_;                // (rows, heads * head_dim)
+  std::vector<float> partials_;                   // of attention, where threads divide a long context
   std::vector<float> k_, v_;                      // (rows, kv_heads * head_dim)
   std::vector<float> inner_;                      // (2 * rows, intermediate)
   std::vector<float> expert_inner_, expert_out_;  // by assignment, grouped by expert

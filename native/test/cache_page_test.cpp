@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
 #include "core/half.h"
+#include "cpu/arch/kernels.h"
 #include "test/check.h"
 
 using namespace moescope;
@@ -20,8 +22,12 @@ struct Head {
   std::vector<std::byte> bytes = std::vector<std::byte>(cache_head_bytes(type, head_dim));
   std::vector<float> room = std::vector<float>(static_cast<size_t>(head_dim) * kTilePositions);
 
-  float key(int slot, int d) { return read_keys(type, bytes.data(), head_dim, room.data())[d * kTilePositions + slot]; }
-  float value(int slot, int d) { return read_values(type, bytes.data(), head_dim, room.data())[slot * head_dim + d]; }
+  float key(int slot, int d) {
+    return kPortableKernels.read_keys(type, bytes.data(), head_dim, room.data())[d * kTilePositions + slot];
+  }
+  float value(int slot, int d) {
+    return kPortableKernels.read_values(type, bytes.data(), head_dim, room.data())[slot * head_dim + d];
+  }
 };
 
 std::vector<float> random_row(Random& random, int head_dim) {
@@ -89,4 +95,28 @@ CASE("zeros stay zeros, and a q8_0 page takes 34 bytes for 32 elements") {
   write_key(head.type, row.data(), 64, 0, head.bytes.data());
   CHECK_EQ(head.key(0, 7), 0.0f);
   CHECK_EQ(cache_head_bytes(CacheType::Q8_0, 64), size_t{2} * 64 * kTilePositions * 34 / 32);
+}
+
+CASE("a page is read to the same bits in every instruction set, whatever bytes it holds") {
+  Random random(6);
+  for (CacheType type : {CacheType::F32, CacheType::BF16, CacheType::F16, CacheType::Q8_0}) {
+    for (int head_dim : {6, 32, 40, 64, 128}) {
+      Head head{type, head_dim};
+      for (std::byte& byte : head.bytes) byte = static_cast<std::byte>(random.below(256));
+      for (auto read : {&Kernels::read_keys, &Kernels::read_values}) {
+        const float* found = (kPortableKernels.*read)(type, head.bytes.data(), head_dim, head.room.data());
+        for (int v = 0; v < num_kernel_variants(); ++v) {
+          std::vector<float> room(head.room.size());
+          const float* values = (kernel_variant(v).*read)(type, head.bytes.data(), head_dim, room.data());
+          int wrong = 0;
+          for (size_t i = 0; i < room.size(); ++i) {
+            // The sign of a NaN that a product makes is not defined.
+            const bool both_nan = std::isnan(values[i]) && std::isnan(found[i]);
+            wrong += !both_nan && std::memcmp(values + i, found + i, sizeof(float)) != 0;
+          }
+          CHECK_EQ(wrong, 0);
+        }
+      }
+    }
+  }
 }

@@ -192,3 +192,43 @@ CASE("two sessions step on one model from two threads with the bits of each alon
   for (std::thread& thread : threads) thread.join();
   for (int index = 0; index < 2; ++index) check_same("beside another session", model, together[index], alone[index]);
 }
+
+// Pages that several sequences share are read once for all of them, and the tiles of a long context are divided among threads.
+CASE("the bits do not depend on sequences that share pages, nor on threads that share a long context") {
+  for (const auto make : {tiny_qwen2_moe, tiny_llama}) {
+    TinyCheckpoint model = make();
+    model.config.max_context = 1024;
+    const ModelConfig& config = model.config;
+    constexpr int kPrefix = 600, kForks = 15;
+    const std::vector<int32_t> prompt = random_tokens(kPrefix, config.vocab_size, 31);
+    for (CacheType type : {CacheType::F32, CacheType::Q8_0}) {
+      // Forks at many lengths, some before the prefix ends; the last rows of each alone on one thread, then all in one step on three.
+      const auto prefix_of = [](int fork) { return fork % 3 == 0 ? kPrefix : kPrefix - 37 * fork; };
+      const auto tokens_of = [&](int fork) { return random_tokens(1 + fork % 4, config.vocab_size, 40 + fork); };
+      const auto run = [&](int threads, bool together) {
+        Session session(model.load(threads), type, 512);
+        const int source = start(session);
+        step(session, {segment_of(source, prompt)});
+        std::vector<StepSegment> segments;
+        for (int fork = 0; fork < kForks; ++fork) {
+          const int sequence = session.fork_sequence(source, prefix_of(fork), make_route_plan(config, {}));
+          segments.push_back(segment_of(sequence, tokens_of(fork), HeadSpec::Kind::Logits));
+        }
+        std::vector<float> logits;
+        const auto take = [&](const StepResult& result) {
+          logits.insert(logits.end(), result.logits.begin(), result.logits.end());
+        };
+        if (together) take(step(session, segments));
+        for (const StepSegment& segment : segments) {
+          if (!together) take(step(session, {segment}));
+        }
+        return logits;
+      };
+      const std::vector<float> expected = run(1, false);
+      CHECK(same_bits(run(1, true), expected));
+      CHECK(same_bits(run(3, true), expected));
+      CHECK(same_bits(run(3, false), expected));
+    }
+    if (kIsSlow) break;
+  }
+}

@@ -2,7 +2,10 @@
 // everywhere (one AVX-512 register, two AVX2, four NEON, an array), every multiply-add is fused, and lanes are summed by one tree.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+
+#include "core/cache_page.h"
 
 namespace moescope {
 
@@ -17,6 +20,11 @@ struct Kernels {
               int64_t w_stride, int num_w, int64_t length,
               float* y,  // (num_x, num_w), rows y_stride apart
               int64_t y_stride);
+
+  // The keys (head_dim, 64), or the values (64, head_dim), of one head of a page of the key/value cache as fp32: in place for an fp32
+  // cache, else converted into `room`.
+  const float* (*read_keys)(CacheType type, const std::byte* head, int head_dim, float* room);
+  const float* (*read_values)(CacheType type, const std::byte* head, int head_dim, float* room);
 
   // One tile of keys for each of several queries: scores, their maximum, the sum of exp(score - maximum), and the weighted values.
   void (*attend_tile)(int num_queries,

@@ -14,6 +14,6 @@ constexpr int kValueVectors = 4;
 
 namespace moescope {
 
-const Kernels kAvx2Kernels = {"avx2", dot, attend_tile, merge_tile, silu_mul, add_scaled};
+const Kernels kAvx2Kernels = {"avx2", dot, read_keys, read_values, attend_tile, merge_tile, silu_mul, add_scaled};
 
 }  // namespace moescope

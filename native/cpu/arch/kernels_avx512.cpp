@@ -14,6 +14,6 @@ constexpr int kValueVectors = 4;
 
 namespace moescope {
 
-const Kernels kAvx512Kernels = {"avx512", dot, attend_tile, merge_tile, silu_mul, add_scaled};
+const Kernels kAvx512Kernels = {"avx512", dot, read_keys, read_values, attend_tile, merge_tile, silu_mul, add_scaled};
 
 }  // namespace moescope

@@ -3,8 +3,9 @@
 #pragma once
 
 #include <limits>
+#include <type_traits>
 
-#include "core/kv_cache.h"
+#include "cpu/arch/cache_read_impl.h"
 #include "cpu/arch/kernels.h"
 
 namespace moescope {
@@ -180,7 +181,15 @@ void attend_tile(int num_queries, const float* const* q, const float* kt, const 
   for (; n + kQueries <= num_queries; n += kQueries) {
     attend_queries<kQueries>(q + n, kt, v, head_dim, num_keys + n, max_score + n, sum + n, out + n);
   }
-  for (; n < num_queries; ++n) attend_queries<1>(q + n, kt, v, head_dim, num_keys + n, max_score + n, sum + n, out + n);
+  const auto rest = [&](auto count) {
+    attend_queries<count>(q + n, kt, v, head_dim, num_keys + n, max_score + n, sum + n, out + n);
+  };
+  switch (num_queries - n) {
+    case 3: return rest(std::integral_constant<int, 3>());
+    case 2: return rest(std::integral_constant<int, 2>());
+    case 1: return rest(std::integral_constant<int, 1>());
+    default: return;
+  }
 }
 
 void merge_tile(float tile_max, float tile_sum, const float* tile_out, int head_dim, float* max_score, float* sum,

@@ -14,6 +14,7 @@ constexpr int kValueVectors = 1;
 
 namespace moescope {
 
-const Kernels kPortableKernels = {"portable", dot, attend_tile, merge_tile, silu_mul, add_scaled};
+const Kernels kPortableKernels = {"portable",  dot,        read_keys, read_values,
+                                  attend_tile, merge_tile, silu_mul,  add_scaled};
 
 }  // namespace moescope
