@@ -97,7 +97,7 @@ __device__ inline GroupPair groups_of(const AttendInParams& p, const BlockPart& 
 }
 
 template <int kRows>
-__global__ void __launch_bounds__(kProductThreads, product_blocks(kRows)) attend_in_kernel(const AttendInParams p) {
+__global__ void __launch_bounds__(kProductThreads, 1) attend_in_kernel(const AttendInParams p) {
   SharedArena arena;
   const Shared<float> sums = take_sums<kRows>(arena);
   const int first = static_cast<int>(blockIdx.y) * kRows;

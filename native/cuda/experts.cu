@@ -197,8 +197,7 @@ __global__ void __launch_bounds__(CombineParams::kInfo.max_threads) combine_kern
 }
 
 template <int kRows, bool kIsMixed>
-__global__ void __launch_bounds__(kProductThreads, kIsMixed ? 1 : product_blocks(kRows))
-    gate_up_kernel(const GateUpParams p) {
+__global__ void __launch_bounds__(kProductThreads, 1) gate_up_kernel(const GateUpParams p) {
   SharedArena arena;
   const Shared<float> sums = take_sums<kRows>(arena);
   const int first = static_cast<int>(blockIdx.y) * kRows, unit = static_cast<int>(blockIdx.x);
