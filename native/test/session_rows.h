@@ -73,7 +73,7 @@ inline TracedStep step(Session& session, std::vector<StepSegment> segments,
   request.segments = std::move(segments);
   int top_k = session.config().num_experts_per_token, rows = 0;
   for (const StepSegment& segment : request.segments) {
-    top_k = std::max(top_k, session.max_top_k(segment.sequence));
+    if (level) top_k = std::max(top_k, session.max_top_k(segment.sequence));
     rows += static_cast<int>(segment.tokens.size());
   }
   TraceBlock trace(session.config(), level.value_or(CaptureLevel::Topk), level ? rows : 0, top_k);
