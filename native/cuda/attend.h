@@ -14,14 +14,12 @@ struct CacheView {
   CacheType type = CacheType::BF16;
   int head_dim = 0;
   int kv_heads = 0;
-  Global<uint8_t> pool = nullptr;         // (pages, kv_heads, cache_head_bytes)
-  int64_t head_bytes = 0;                 // cache_head_bytes(type, head_dim)
-  Global<const int32_t> pages = nullptr;  // (sequences, max_tiles)  index of each tile's page in the pool
+  int64_t head_bytes = 0;                         // cache_head_bytes(type, head_dim)
+  Global<const Global<uint8_t>> pages = nullptr;  // (sequences, max_tiles)  each (kv_heads, head_bytes)
   int max_tiles = 0;
 
   MOESCOPE_ANYWHERE Global<uint8_t> head(int sequence, int tile, int kv_head) const {
-    const int64_t page = pages[static_cast<int64_t>(sequence) * max_tiles + tile];
-    return pool + (page * kv_heads + kv_head) * head_bytes;
+    return pages[static_cast<int64_t>(sequence) * max_tiles + tile] + kv_head * head_bytes;
   }
 };
 

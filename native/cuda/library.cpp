@@ -1,21 +1,32 @@
-#include "cuda/library.h"
+// What moescope_cuda.so exports: core/device_library.h. Both sides are built from one tree by one compiler.
+#include "core/device_library.h"
+#include "core/error.h"
+#include "cuda/backend.h"
 
 namespace moescope::cuda {
 
 namespace {
 
-std::vector<DeviceProperties> devices() {
-  std::vector<DeviceProperties> all;
-  const int count = device_count();
-  for (int device = 0; device < count; ++device) all.push_back(device_properties(device));
-  return all;
+constexpr int kDevice = 0;  // the first card in the driver's order; CUDA_VISIBLE_DEVICES puts another there
+
+DeviceInfo describe() {
+  if (device_count() == 0) {
+    fail(ErrorCode::Unsupported, "Expected an NVIDIA card for device cuda, the driver finds none.");
+  }
+  const DeviceProperties properties = device_properties(kDevice);
+  return {properties.name, properties.total_memory, properties.free_memory};
+}
+
+std::unique_ptr<Backend> make_backend(const ModelConfig& config, const Weights& weights) {
+  return std::make_unique<CudaBackend>(config, weights, kDevice);
 }
 
 }  // namespace
 
 }  // namespace moescope::cuda
 
-extern "C" __attribute__((visibility("default"))) const moescope::cuda::Library* moescope_cuda_library() {
-  static const moescope::cuda::Library library{.devices = moescope::cuda::devices};
+extern "C" __attribute__((visibility("default"))) const moescope::DeviceLibrary* moescope_device_library() {
+  static const moescope::DeviceLibrary library{moescope::kDeviceLibraryVersion, moescope::cuda::describe,
+                                               moescope::cuda::make_backend};
   return &library;
 }

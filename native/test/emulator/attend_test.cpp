@@ -16,7 +16,7 @@ namespace {
 
 const CacheType kCacheTypes[] = {CacheType::F32, CacheType::BF16, CacheType::F16, CacheType::Q8_0};
 
-// Pages of some sequences in host memory, filled by core/cache_page.h, as the device's pool.
+// Pages of some sequences in host memory, filled by core/cache_page.h, and where the device has them.
 struct Pages {
   CacheType type;
   int head_dim, kv_heads, max_tiles;
@@ -33,14 +33,21 @@ struct Pages {
   std::byte* head(int sequence, int tile, int kv_head) {
     return pool.data() + (static_cast<size_t>(table[sequence * max_tiles + tile]) * kv_heads + kv_head) * head_bytes();
   }
-  cuda::CacheView view(const cuda::DeviceBuffer& device_pool, const cuda::DeviceBuffer& device_table) const {
+  // Of each tile, its page in a copy of the pool.
+  std::vector<cuda::Global<uint8_t>> places(const cuda::DeviceBuffer& device_pool) const {
+    std::vector<cuda::Global<uint8_t>> all;
+    for (int32_t page : table) {
+      all.push_back(device_pool.as<uint8_t>() + static_cast<int64_t>(page) * kv_heads * head_bytes());
+    }
+    return all;
+  }
+  cuda::CacheView view(const cuda::DeviceBuffer& device_table) const {
     cuda::CacheView view;
     view.type = type;
     view.head_dim = head_dim;
     view.kv_heads = kv_heads;
-    view.pool = device_pool.as<uint8_t>();
     view.head_bytes = static_cast<int64_t>(head_bytes());
-    view.pages = device_table.as<const int32_t>();
+    view.pages = device_table.as<const cuda::Global<uint8_t>>();
     view.max_tiles = max_tiles;
     return view;
   }
@@ -61,7 +68,7 @@ void fill_keys(Pages& pages, int sequence, int length, Random& random) {
 std::vector<float> attend(cuda::Stream& stream, const Pages& pages, const std::vector<float>& q, int heads,
                           const std::vector<cuda::RowPlace>& places, cuda::LeftSide side, int extra_spans = 0) {
   const int rows = static_cast<int>(places.size());
-  const cuda::DeviceBuffer pool = on_device(stream, pages.pool), table = on_device(stream, pages.table),
+  const cuda::DeviceBuffer pool = on_device(stream, pages.pool), table = on_device(stream, pages.places(pool)),
                            device_q = on_device(stream, q), device_places = on_device(stream, places),
                            context(q.size() * 4);
   cuda::AttendParams params;
@@ -69,7 +76,7 @@ std::vector<float> attend(cuda::Stream& stream, const Pages& pages, const std::v
   params.heads = heads;
   params.q = device_q.as<const float>();
   params.places = device_places.as<const cuda::RowPlace>();
-  params.cache = pages.view(pool, table);
+  params.cache = pages.view(table);
   for (const cuda::RowPlace& place : places) {
     params.max_spans = std::max(params.max_spans, place.position / cuda::kSpanPositions + 1 + extra_spans);
   }
@@ -220,7 +227,7 @@ CASE("q, k and v: products, bias, rope and the cache's rounding, as the CPU has 
         const float factor = 1.07f, q_scale = static_cast<float>(1 / std::sqrt(static_cast<double>(head_dim)));
 
         const DeviceSide side = device_side(stream, x, rows, hidden);
-        const cuda::DeviceBuffer pool = on_device(stream, pages.pool), table = on_device(stream, pages.table),
+        const cuda::DeviceBuffer pool = on_device(stream, pages.pool), table = on_device(stream, pages.places(pool)),
                                  device_places = on_device(stream, places), freq = on_device(stream, inv_freq),
                                  q_bias = on_device(stream, bias[0]), k_bias = on_device(stream, bias[1]),
                                  v_bias = on_device(stream, bias[2]), rope(static_cast<size_t>(rows) * head_dim * 4),
@@ -239,7 +246,7 @@ CASE("q, k and v: products, bias, rope and the cache's rounding, as the CPU has 
         params.rope = rope.as<const float>();
         params.q_scale = q_scale;
         params.places = device_places.as<const cuda::RowPlace>();
-        params.cache = pages.view(pool, table);
+        params.cache = pages.view(table);
         params.q = q.as<float>();
         const bool is_apart = type == CacheType::Q8_0 || head_dim == 40;
         if (is_apart) params.k = k.as<float>(), params.v = v.as<float>();
