@@ -6,6 +6,7 @@
  *   node scripts/test.mjs native            native tests alone
  *   node scripts/test.mjs sanitize          native tests under ASan + UBSan, those with threads under TSan
  *   node scripts/test.mjs emulator          CUDA kernels on the CPU, plain and under ASan + UBSan
+ *   node scripts/test.mjs gpu               device cuda on a card, with the library that build:cuda made
  *   node scripts/test.mjs neon              native tests built for arm64, in qemu
  *   node scripts/test.mjs notebooks         the notebook kernel, as clients and Jupyter see it
  *   node scripts/test.mjs real              tests on real checkpoints
@@ -43,12 +44,25 @@ const SUITES = {
     await prepare({ nativeOnly: true, kind: "thread" });
     tally.add(runNativeTests(ROOT, "thread", hasThreads));
   },
-  async emulator(_filters, tally) {
-    await prepare({ packagesOnly: true });
+  async emulator(filters, tally) {
+    await prepare();
     for (const kind of ["", "address,undefined"]) {
       await ensureEmulator(ROOT, LOGS, kind);
       tally.add(runEmulatorTests(ROOT, kind));
     }
+    tally.add(await runVitest(ROOT, "emulator", filters));
+  },
+  async gpu(filters, tally) {
+    await prepare();
+    const [{ loadAddon }, { chooseDevice }] = await Promise.all(
+      ["native/addon", "model/device"].map((name) => import(`../dist/src/${name}.js`)),
+    );
+    try {
+      chooseDevice(loadAddon(), { device: "cuda" });
+    } catch (error) {
+      return tally.skip("tests on a card", error.message);
+    }
+    tally.add(await runVitest(ROOT, "gpu", filters));
   },
   async neon(_filters, tally) {
     const reason = await missingForArm64(ROOT, LOGS);

@@ -171,6 +171,9 @@ void CudaBackend::experts(int layer, const Batch& batch, float* x, const float*,
   params.weights = gate_weights_.as<const float>();
   params.shared = weights.shared;
   params.shared_gate = shared_gate_.as<const float>();
+  params.num_experts = config_.num_experts;
+  params.group_starts = group_starts_.reserve<int32_t>(config_.num_experts + 1);
+  params.group_list = group_list_.reserve<int32_t>(assignments);
   params.h = normed_side_.reserve(forms_.normed, rows, config_.hidden_size);
   params.inner = inner_side_.reserve(forms_.inner, static_cast<int64_t>(assignments), config_.moe_intermediate_size);
   params.out = expert_out_.reserve<float>(assignments * hidden);

@@ -74,7 +74,7 @@ class CudaBackend final : public Backend {
 
   DeviceBuffer inv_freq_;
   GrowingBuffer x_, h_, rope_, q_, k_, v_, partial_;
-  GrowingBuffer logits_, raw_logits_, shared_gate_, run_, gate_weights_, status_;
+  GrowingBuffer logits_, raw_logits_, shared_gate_, run_, gate_weights_, status_, group_starts_, group_list_;
   GrowingBuffer expert_out_, shared_out_, head_x_, vocab_logits_;
   SideBuffer normed_side_, context_side_, inner_side_, shared_inner_side_, head_side_;
 };
