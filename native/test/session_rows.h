@@ -34,7 +34,7 @@ inline const TinyCheckpoint& qwen2_moe() {
 
 // ThreadSanitizer looks for races, which one way of multiplying and one cache type show as well as all; it is some ten times slower.
 // An emulator is a hundred times slower: one model must do, and other tests compare the kernels of all ways there.
-#if defined(MOESCOPE_EMULATED)
+#if defined(MOESCOPE_UNDER_QEMU)
 constexpr bool kIsSlow = true, kIsEmulated = true;
 #elif defined(__SANITIZE_THREAD__)
 constexpr bool kIsSlow = true, kIsEmulated = false;
