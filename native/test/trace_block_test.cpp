@@ -37,12 +37,14 @@ CASE("steps that record behind one another give the rows of one step, also where
     CHECK(same_bits(block.router_input, whole.router_input));
     CHECK(same_bits(block.expert_norms, whole.expert_norms));
     CHECK(same_bits(block.residual, whole.residual));
+    CHECK(same_bits(block.intervened, std::vector<uint8_t>(block.intervened.size())));
     // What another text leaves behind, marks of interventions included, is gone when the rows are written again.
     RouteRequest wide{{}, {0, 2}};
     wide.rule.kind = RouteRule::Kind::TopK;
     wide.rule.k = 1;
     record(session, session.create_sequence(make_route_plan(model.config, {wide})), prompt, block, 0);
     CHECK_EQ(int{block.intervened[0]}, 1);
+    CHECK_EQ(int{block.topk_experts[1]}, int{kNoExpert});
   }
 }
 
