@@ -34,7 +34,7 @@ function speedText({ machine, threads, contended, ceilings, models, date }) {
     `${date.slice(0, 10)}, ${machine.cpu}, ${machine.cores} cores, ${threads} threads${contended ? ", one core taken by another process" : ""}; ` +
       `load ${machine.loadAverage.toFixed(1)} at the start. Ceilings as measured then: ${giga(best("read"))} GB/s read, ` +
       `${giga(best("int8"))} * 10^9 int8 products per second. Medians of ${models[0].works[0].ours?.values.length ?? 0} runs in turns (least-most).` +
-      (peer === undefined ? "" : ` Peer: ${peer.name}, ${peer.version}.`),
+      (peer === undefined ? "" : ` Peer: ${[peer.name, peer.version].filter(Boolean).join(", ")}.`),
   ];
   for (const { synthetic, model, works } of models) {
     const name = synthetic === null ? model : `${synthetic.shape} ${synthetic.type}`;

@@ -5,6 +5,8 @@ import { AbortError, MoescopeError } from "../../errors.js";
 
 export interface ChildResult {
   stdout: string;
+  /** Its end. */
+  stderr: string;
   /** From the start to the end of the process. */
   seconds: number;
   /** The most that was resident at once; null where the system does not say. */
@@ -38,7 +40,7 @@ export async function runChild(program: string, args: readonly string[], signal:
     const code = await ended(child, program);
     if (signal.aborted) throw new AbortError();
     if (code !== 0) throw childFailed(program, code, stderr);
-    return { stdout, seconds: (performance.now() - start) / 1000, peakBytes };
+    return { stdout, stderr, seconds: (performance.now() - start) / 1000, peakBytes };
   } finally {
     clearInterval(poll);
     signal.removeEventListener("abort", stop);

@@ -48,8 +48,9 @@ export class LlamaCpp implements Contender {
 
   /** `folder` holds the tools. */
   static async start(folder: string, options: ContenderOptions, signal: AbortSignal): Promise<LlamaCpp> {
-    const { stdout } = await runChild(join(folder, "llama-bench"), ["--version"], signal);
-    return new LlamaCpp(folder, stdout.trim().replaceAll("\n", ", "), options);
+    const { stdout, stderr } = await runChild(join(folder, "llama-bench"), ["--version"], signal);
+    // Its newer builds say it on stderr.
+    return new LlamaCpp(folder, `${stdout}${stderr}`.trim().replaceAll("\n", ", "), options);
   }
 
   async measure(work: Work, signal: AbortSignal): Promise<(number | null)[]> {
