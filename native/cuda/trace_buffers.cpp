@@ -54,8 +54,14 @@ void TraceBuffers::deliver(const Batch& batch, const Taps& taps) const {
     if (row_bytes == 0) continue;
     for (size_t row = 0; row < batch.rows.size(); ++row) {
       if (batch.rows[row].trace_row < 0) continue;
-      std::memcpy(static_cast<std::byte*>(places[name]) + batch.rows[row].trace_row * row_bytes,
-                  parts_[name].host.as<std::byte>() + row * row_bytes, row_bytes);
+      std::byte* to = static_cast<std::byte*>(places[name]) + batch.rows[row].trace_row * row_bytes;
+      const std::byte* from = parts_[name].host.as<std::byte>() + row * row_bytes;
+      if (name != kIntervened) {
+        std::memcpy(to, from, row_bytes);
+        continue;
+      }
+      // A callback may have said so already.
+      for (size_t layer = 0; layer < row_bytes; ++layer) to[layer] |= from[layer];
     }
   }
 }

@@ -5,6 +5,7 @@ import { packageVersion } from "../native/addon.js";
 import { CELLS, type Cell, CellInterrupted, currentCell, followCells, guard, guardEach } from "./cell.js";
 import { cellProgress } from "./cell-progress.js";
 import { Runner } from "./execution.js";
+import { collectGarbage } from "./garbage.js";
 import { History } from "./history.js";
 import { type DisplayMessage, type NotebookHost, setNotebookHost } from "./host.js";
 import { complete, inspectCode, isComplete } from "./introspection.js";
@@ -23,6 +24,9 @@ import {
   SHARED_INTERRUPT,
   SHARED_PHASE,
 } from "./wire/protocol.js";
+
+/** After so many cells the garbage of all is collected, once nobody waits for another. */
+const CELLS_BETWEEN_COLLECTIONS = 50;
 
 /** How long a failed cell waits for requests that were sent before it failed: they are the ones to abort, in ms. */
 const ABORT_WINDOW_MS = 20;
@@ -63,6 +67,7 @@ export class Kernel {
   #running: Cell | undefined;
   #latest: Cell | undefined;
   #count = 0;
+  #collectedAt = 0;
   /** Interrupts that were asked for before the cell that runs. */
   #numInterrupts = 0;
   #answerInput: ((text: string) => void) | undefined;
@@ -175,6 +180,9 @@ export class Kernel {
       await this.#execute(request);
     }
     this.#isPumping = false;
+    if (this.#count - this.#collectedAt < CELLS_BETWEEN_COLLECTIONS) return;
+    this.#collectedAt = this.#count;
+    collectGarbage();
   }
 
   async #execute(request: Request): Promise<void> {

@@ -96,8 +96,8 @@ std::vector<float> attend_on_cpu(Pages& pages, const float* q, int sequence, int
   float total_max = 0, total_sum = 0, span_max = 0, span_sum = 0;
   for (int tile = 0; tile * kTilePositions <= position; ++tile) {
     const std::byte* head = pages.head(sequence, tile, kv_head);
-    const float* keys = read_keys(pages.type, head, head_dim, room.data());
-    const float* values = read_values(pages.type, head, head_dim, room.data() + head_dim * kTilePositions);
+    const float* keys = kernels.read_keys(pages.type, head, head_dim, room.data());
+    const float* values = kernels.read_values(pages.type, head, head_dim, room.data() + head_dim * kTilePositions);
     const int num_keys = std::min(position + 1 - tile * kTilePositions, kTilePositions);
     std::vector<float> out(head_dim);
     float max = 0, sum = 0;

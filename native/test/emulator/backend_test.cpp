@@ -107,7 +107,7 @@ CASE("bits do not depend on chunks, company, forks or capture") {
     const int sequence = start(session);
     Rows one_by_one;
     for (int i = 0; i < kTokens; ++i) {
-      const StepResult result =
+      const TracedStep result =
           step(session, {segment_of(sequence, {prompt[i]}, HeadSpec::Kind::Logits)}, CaptureLevel::Hidden);
       one_by_one.add(result, checkpoint.config, 0, 1, 0);
     }
@@ -115,7 +115,7 @@ CASE("bits do not depend on chunks, company, forks or capture") {
 
     const int first = start(session), second = start(session), third = start(session);
     const std::vector<int32_t> other = random_tokens(19, checkpoint.config.vocab_size, 14);
-    const StepResult together =
+    const TracedStep together =
         step(session,
              {segment_of(first, other, HeadSpec::Kind::Logits), segment_of(second, prompt, HeadSpec::Kind::Logits),
               segment_of(third, other, HeadSpec::Kind::Logits)},
@@ -150,7 +150,7 @@ CASE("counts, answers and rules are those of the CPU") {
   Session session(on_card(checkpoint), CacheType::F32, 512);
   const int sequence = session.create_sequence(make_route_plan(config, {mask, zero}));
   StepSegment segment = segment_of(sequence, prompt, HeadSpec::Kind::Logits);
-  const StepResult result = step(session, {segment}, CaptureLevel::Logits);
+  const TracedStep result = step(session, {segment}, CaptureLevel::Logits);
   // The rules once more, from the logits that were recorded.
   RouteDecision decision;
   const RoutePlan plan = make_route_plan(config, {mask, zero});

@@ -33,17 +33,17 @@ function expectOneBar(messages: readonly KernelMessage[], seconds: number): stri
 describe("a bar", () => {
   it("follows an evaluation and stays with what it came to", async () => {
     const { messages, seconds } = await kernel.run(
-      "void (await moescope.evaluate(model, [gsm8kMini({ limit: 16 })]));",
+      "void (await moescope.evaluate(model, [gsm8kMini({ limit: 96 })]));",
     );
     const texts = expectOneBar(messages, seconds);
-    expect(texts[0]).toMatch(/^evaluate [█░]{24} \d+\/16 samples · /);
-    expect(texts.at(-1)).toMatch(/^evaluate █{24} 16\/16 samples · \d+(\.\d)? s · gsm8k-mini/);
+    expect(texts[0]).toMatch(/^evaluate [█░]{24} \d+\/96 samples · /);
+    expect(texts.at(-1)).toMatch(/^evaluate █{24} 96\/96 samples · \d+(\.\d)? s · gsm8k-mini/);
     expect(streamOf(messages, "stderr")).toBe("");
   });
 
   it("of a call that makes others is the only one, and a silent one silences them", async () => {
     const scan = (more: string): string => `void (await moescope.ablationScan(
-      model, moescope.taskQuestions([mmluMini({ limit: 6 })]), { experts: [{ layer: 1, expert: 0 }, { layer: 2, expert: 1 }], controls: 1${more} }));`;
+      model, moescope.taskQuestions([mmluMini({ limit: 60 })]), { experts: [{ layer: 1, expert: 0 }, { layer: 2, expert: 1 }], controls: 1${more} }));`;
     const { messages, seconds, reply } = await kernel.run(scan(""));
     expect(reply.content.status).toBe("ok");
     expect(expectOneBar(messages, seconds).at(-1)).toMatch(/^ablate █{24} 4\/4 experts/);
