@@ -33,11 +33,11 @@ function expectOneBar(messages: readonly KernelMessage[], seconds: number): stri
 describe("a bar", () => {
   it("follows an evaluation and stays with what it came to", async () => {
     const { messages, seconds } = await kernel.run(
-      "void (await moescope.evaluate(model, [gsm8kMini({ limit: 96 })]));",
+      "void (await moescope.evaluate(model, [gsm8kMini({ limit: 200 })]));",
     );
     const texts = expectOneBar(messages, seconds);
-    expect(texts[0]).toMatch(/^evaluate [█░]{24} \d+\/96 samples · /);
-    expect(texts.at(-1)).toMatch(/^evaluate █{24} 96\/96 samples · \d+(\.\d)? s · gsm8k-mini/);
+    expect(texts[0]).toMatch(/^evaluate [█░]{24} \d+\/200 samples · /);
+    expect(texts.at(-1)).toMatch(/^evaluate █{24} 200\/200 samples · \d+(\.\d)? s · gsm8k-mini/);
     expect(streamOf(messages, "stderr")).toBe("");
   });
 
@@ -54,7 +54,7 @@ describe("a bar", () => {
 
   it("shows tokens of a long generation, and takes the place of the one before it", async () => {
     const { messages, reply, seconds } = await kernel.run(
-      'for (const _ of [1, 2]) await model.generate("def f(x):", { maxTokens: 600, n: 40, temperature: 1, seed: 1 });',
+      'for (const _ of [1, 2]) await model.generate("def f(x):", { maxTokens: 600, n: 200, temperature: 1, seed: 1 });',
     );
     expect(reply.content.status).toBe("ok");
     expect(expectOneBar(messages, seconds).at(-1)).toMatch(/tokens · .* tokens\/s$/);
